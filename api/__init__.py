@@ -1,0 +1,1 @@
+"""The people-facing edge: configuration, command line, and the review pages."""

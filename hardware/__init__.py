@@ -1,0 +1,1 @@
+"""Reaching devices: one `Recorder` port, and the drivers behind it."""

@@ -37,6 +37,12 @@ class VaultExistsError(VaultError):
     remedy = "Use the vault that is there, or name an empty directory with --data DIR."
 
 
+class VaultBusyError(VaultError):
+    """The whole vault is needed alone (rebuild), or somebody else has it alone."""
+
+    remedy = "Stop `liuhen serve` and every other liuhen command on this data directory, then repeat."
+
+
 class NotFoundError(VaultError):
     """No such clip, case, entry or device."""
 

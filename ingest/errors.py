@@ -1,0 +1,23 @@
+"""The error family of ingest."""
+
+from vault.errors import LiuhenError
+
+
+class IngestError(LiuhenError):
+    """A dock session cannot go on, or one of its files failed."""
+
+    remedy = "Run the command again; what was sealed is not copied again."
+
+
+class RereadMismatchError(IngestError):
+    """The disk gave back other bytes than were written to it: this disk must not hold evidence."""
+
+    remedy = "Leave the footage on the device. Replace the vault's disk, then run the command again."
+
+
+class IngestIncompleteError(IngestError):
+    """Some files of the device could not be sealed; all others are."""
+
+    remedy = (
+        "Look at the reason beside each failed file, mend it, and run the command again: only those files are copied."
+    )

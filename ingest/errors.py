@@ -9,6 +9,12 @@ class IngestError(LiuhenError):
     remedy = "Run the command again; what was sealed is not copied again."
 
 
+class DeviceBusyError(IngestError):
+    """Another process has a dock session with this device."""
+
+    remedy = "Wait until the other `liuhen ingest` has ended; nothing was changed."
+
+
 class RereadMismatchError(IngestError):
     """The disk gave back other bytes than were written to it: this disk must not hold evidence."""
 

@@ -1,0 +1,239 @@
+"""From complete copies to sealed clips: sync, read back, describe, place, log, prove. One batch at a time.
+
+The order is the promise (I2, I4): nothing is logged that is not durable and re-read, nothing is told that is not logged
+in a signed checkpoint whose proof was verified from storage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hardware.recorder import Item, printable
+from ingest.errors import RereadMismatchError
+from ingest.events import Outcome
+from ingest.pull import Pulled, reread
+from vault import durable
+from vault.errors import ConflictError, EntryInvalidError, NotFoundError
+from vault.merkle import leaf_hash, verify_inclusion
+from vault.model import CHUNK_BYTES, Actor, DeviceId, Digest, SessionId
+from vault.vault import Draft, Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from hardware.errors import HardwareError
+    from ingest.probe import Facts, Prober
+    from vault.log import Receipt
+
+SEAL_TRIES = 3  # another process may seal the same bytes between our look and our append
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A file that could not be copied, and why."""
+
+    item: Item
+    reason: str
+    remedy: str
+
+    @classmethod
+    def of(cls, item: Item, err: HardwareError | RereadMismatchError) -> Failure:
+        """Keep the words of an error."""
+        return cls(item=item, reason=str(err), remedy=err.remedy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A complete copy of one item."""
+
+    item: Item
+    pulled: Pulled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealer:
+    """Seals the batches of one dock session."""
+
+    vault: Vault
+    prober: Prober
+    actor: Actor
+    device: DeviceId
+    session: SessionId
+    on_reread: Callable[[int], None]
+
+    def seal(self, results: Sequence[Copy | Failure]) -> list[Outcome]:
+        """Seal a batch; returns one outcome a file, in order."""
+        copies = [result for result in results if isinstance(result, Copy)]
+        if copies:
+            # Dead before this line: half copies, swept. Dead after it: whole copies without an entry, also swept; the
+            # resumed session copies these files again.
+            durable.sync_file_system(self.vault.root)
+        failures: dict[int, Failure] = {id(r): r for r in results if isinstance(r, Failure)}
+        good: list[Copy] = []
+        for copy in copies:
+            try:
+                reread(copy.pulled, on_bytes=self.on_reread)
+                good.append(copy)
+            except RereadMismatchError as err:
+                copy.pulled.incoming.discard()
+                failures[id(copy)] = Failure.of(copy.item, err)
+        facts = self.prober.describe_many(
+            [(copy.pulled.incoming.path, printable(copy.item.path)) for copy in good],
+            modified_ns=[copy.item.modified_ns for copy in good],
+        )
+        for copy in good:
+            self.vault.objects.place(copy.pulled.incoming, copy.pulled.digest, copy.pulled.chunk_list)
+        if good:
+            # Dead after this line: durable objects without entries; the resumed session copies again and seals them.
+            durable.sync_file_system(self.vault.root)
+        outcomes = {id(c): outcome for c, outcome in zip(good, self._log(good, facts), strict=True)}
+        outcomes |= self._log_failures(failures)
+        return [outcomes[id(result)] for result in results]
+
+    # --- sealed, duplicate, damaged --------------------------------------------------------------------------------
+
+    def _log(self, copies: Sequence[Copy], facts: Sequence[Facts]) -> list[Outcome]:
+        if not copies:
+            return []
+        for attempt in range(1, SEAL_TRIES + 1):
+            fresh = self._fresh(copies)
+            drafts = [
+                draft
+                for copy, found in zip(copies, facts, strict=True)
+                for draft in self._drafts(copy, found, is_fresh=id(copy) in fresh)
+            ]
+            try:
+                receipts = self.vault.submit(drafts)
+                break
+            except ConflictError:
+                # Another dock sealed one of these clips first: after catching up it is a duplicate here.
+                if attempt == SEAL_TRIES:
+                    raise
+                self.vault.catch_up()
+        self._prove(receipts)
+        acquired = iter(r.index for r in receipts if r.entry.statement.type == "clip.acquired")
+        return [
+            self._outcome(copy, found, index, is_fresh=id(copy) in fresh)
+            for copy, found, index in zip(copies, facts, acquired, strict=True)
+        ]
+
+    def _fresh(self, copies: Iterable[Copy]) -> set[int]:
+        """Return the ids of the copies that bring bytes the vault does not hold; the first of equals is fresh."""
+        seen: set[Digest] = set()
+        fresh: set[int] = set()
+        for copy in copies:
+            digest = copy.pulled.digest
+            if digest not in seen and not self._is_sealed(digest):
+                fresh.add(id(copy))
+            seen.add(digest)
+        return fresh
+
+    def _is_sealed(self, digest: Digest) -> bool:
+        try:
+            self.vault.catalogue.clip(digest)
+        except NotFoundError:
+            return False
+        return True
+
+    def _drafts(self, copy: Copy, facts: Facts, *, is_fresh: bool) -> Iterable[Draft]:
+        item, pulled = copy.item, copy.pulled
+        path = printable(item.path)
+        if is_fresh:
+            fields: dict[str, str | int] = {
+                "clip": str(pulled.digest),
+                "bytes": pulled.size,
+                "chunk_bytes": CHUNK_BYTES,
+                "chunk_root": pulled.chunk_root.hex(),
+                "media": facts.media,
+                "condition": facts.condition,
+            }
+            if pulled.sm3 is not None:
+                fields["sm3"] = str(pulled.sm3)
+            yield Draft(
+                type="clip.sealed",
+                actor=self.actor,
+                fields=fields,
+                private={"name": path.rpartition("/")[2], "facts": facts.facts},
+                id=f"sealed:{pulled.digest.hex}",  # one seal a clip, whoever comes first
+            )
+        yield Draft(
+            type="clip.acquired",
+            actor=self.actor,
+            fields={
+                "clip": str(pulled.digest),
+                "device": self.device,
+                "session": self.session,
+                "bytes": pulled.size,
+                "outcome": "sealed" if is_fresh else "duplicate",
+            },
+            private={
+                "path": path,
+                "modified_at": item.modified_at,
+                "modified_ns": str(item.modified_ns),
+                "fingerprint": item.fingerprint,
+            },
+        )
+        for other in self.vault.catalogue.clips_at(self.device, path):
+            if other != pulled.digest:
+                yield Draft(
+                    type="clip.conflict",
+                    actor=self.actor,
+                    fields={"clip": str(pulled.digest), "other": str(other), "device": self.device},
+                    private={"path": path},
+                )
+
+    def _prove(self, receipts: Sequence[Receipt]) -> None:
+        """Verify from storage that each entry is in the signed tree: the last step before anybody is told (I4)."""
+        checkpoint = self.vault.reader.checkpoint()
+        for receipt in receipts:
+            stored = self.vault.reader.entry(receipt.index, checkpoint)
+            if stored != receipt.data:
+                raise EntryInvalidError(f"entry {receipt.index} was stored with other bytes than were sealed")
+            verify_inclusion(
+                index=receipt.index,
+                size=checkpoint.size,
+                leaf=leaf_hash(stored),
+                proof=self.vault.reader.inclusion_proof(receipt.index, checkpoint),
+                root=checkpoint.root,
+            )
+
+    def _outcome(self, copy: Copy, facts: Facts, acquired_index: int, *, is_fresh: bool) -> Outcome:
+        clip = self.vault.catalogue.clip(copy.pulled.digest)
+        damaged = is_fresh and clip.condition == "damaged"
+        return Outcome(
+            path=printable(copy.item.path),
+            size=copy.pulled.size,
+            status="damaged" if damaged else "sealed" if is_fresh else "duplicate",
+            clip=clip.id,
+            index=clip.sealed_index,
+            acquired_index=acquired_index,
+            reason=facts.reason if damaged else "",
+        )
+
+    # --- failed ----------------------------------------------------------------------------------------------------
+
+    def _log_failures(self, failures: dict[int, Failure]) -> dict[int, Outcome]:
+        if not failures:
+            return {}
+        self.vault.submit(
+            [
+                Draft(
+                    type="acquisition.failed",
+                    actor=self.actor,
+                    fields={"device": self.device, "session": self.session},
+                    private={"path": printable(failure.item.path), "reason": failure.reason},
+                )
+                for failure in failures.values()
+            ]
+        )
+        return {
+            key: Outcome(
+                path=printable(failure.item.path),
+                size=failure.item.size,
+                status="failed",
+                reason=failure.reason,
+                remedy=failure.remedy,
+            )
+            for key, failure in failures.items()
+        }

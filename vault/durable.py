@@ -55,25 +55,16 @@ def write_new(path: Path, data: bytes, mode: int = 0o444) -> None:
 def create_unsynced(path: Path, data: bytes, mode: int = 0o444) -> None:
     """Create `path` with `data`, not yet durable: for batches that one `sync_file_system` makes durable together.
 
-    An identical file that stands there is accepted; a shorter one with the same beginning is what a power cut left of an
-    earlier attempt and is made whole; anything else raises AppendOnlyViolationError.
+    Only for names that are never used twice: a file that stands there raises AppendOnlyViolationError.
     """
     with storage_errors(path, "write"):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        except FileExistsError:
-            standing = path.read_bytes()
-            if standing == data:
-                return
-            if not data.startswith(standing):
-                raise AppendOnlyViolationError(
-                    f"{path} stands there with other content; it must never change"
-                ) from None
-            path.unlink()
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        except FileExistsError as err:
+            raise AppendOnlyViolationError(f"{path} stands there already; it must never change") from err
         try:
             _write_all(descriptor, data)
-            os.fchmod(descriptor, mode)
         finally:
             os.close(descriptor)
 
@@ -115,13 +106,21 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
 
 
-def sync_file_system(path: Path) -> None:
-    """Make everything written so far to the file system of the directory `path` durable (syncfs)."""
+def sync_file_system(path: Path, descriptor: int | None = None) -> None:
+    """Make everything written so far to the file system of the directory `path` durable (syncfs).
+
+    `descriptor`, if given, is that directory held open since before the writing: it also hears of errors that the
+    kernel met, and told others about, in between.
+    """
+    if descriptor is None:
+        with storage_errors(path, "open"), _opened_directory(path) as opened:
+            sync_file_system(path, opened)
+        return
     syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if syncfs is None:  # not Linux: the older call syncs every file system and cannot fail
         os.sync()
         return
-    with storage_errors(path, "sync the file system of"), _opened_directory(path) as descriptor:
+    with storage_errors(path, "sync the file system of"):
         if syncfs(descriptor) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))

@@ -80,14 +80,10 @@ def canonical(document: Mapping[str, object]) -> bytes:
     return _canonical(document).encode()
 
 
-def envelope(statement: bytes, prev: Mapping[str, int], time_ms: int) -> bytes:
-    """Return the entry around a statement's canonical bytes, equal to `LogEntry.encode()`."""
+def envelope(statement: bytes, prev: Mapping[str, int], time: str) -> bytes:
+    """Return the entry around a statement's canonical bytes, equal to `LogEntry.encode()`; `time` in its text form."""
     links = ",".join([f'"{kind}":{prev[kind]}' for kind in sorted(prev)])
-    return b'{"prev":{%s},"statement":%s,"t":"%s","v":1}' % (
-        links.encode(),
-        statement,
-        format_time(time_ms).encode(),
-    )
+    return f'{{"prev":{{{links}}},"statement":'.encode() + statement + f',"t":"{time}","v":1}}'.encode()
 
 
 class Batch:
@@ -100,6 +96,7 @@ class Batch:
         self.rows: list[IndexRow] = []
         self.heads: dict[str, int] = {}  # subject -> index of its newest entry, of this batch
         self._size = size
+        self._time = format_time(time_ms)
         self._known = dict(known)
         self._old_heads = heads
 
@@ -133,7 +130,7 @@ class Batch:
         index = self._size + len(self.entries)
         subjects = prepared.subjects
         prev = {kind: self.heads.get(value, self._old_heads.get(value, -1)) for kind, value in subjects.items()}
-        data = envelope(prepared.data, prev, self.time_ms)
+        data = envelope(prepared.data, prev, self._time)
         self.entries.append(data)
         self.rows.append(IndexRow(id=statement.id, digest=prepared.digest, position=index))
         self._known[statement.id] = Known(index, prepared.digest)

@@ -18,7 +18,7 @@ from sqlalchemy import create_engine
 
 from vault import schema
 from vault.errors import CatalogueMismatchError
-from vault.projection import project
+from vault.projection import project, set_projected_size
 from vault.verdict import Fault
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class Expected:
 
     def compare(self, snapshot: Snapshot, custody: Custody, *, exact: bool) -> list[Fault]:
         """Return what the catalogue shows differently from the log; `exact` when both have the same checkpoint."""
+        if self._size:
+            set_projected_size(self._connection, self._size)
         self._connection.commit()
         faults = _index_faults(snapshot, custody, self.digests, exact=exact)
         fresh = sqlite3.connect(self._path)

@@ -27,11 +27,15 @@ CHINA = timezone(timedelta(hours=8))  # recorders write local time without a zon
 
 
 def project(connection: Connection, index: int, entry: LogEntry, private: Mapping[str, object]) -> None:
-    """Bring one entry into the tables and move the projected size to index + 1."""
+    """Bring one entry into the tables."""
     apply = PROJECTIONS.get(entry.statement.type)
     if apply is not None:
         apply(connection, index, entry, dict(private))
-    row = {"id": 1, "size": index + 1}
+
+
+def set_projected_size(connection: Connection, size: int) -> None:
+    """Say that entries [0, size) are in the tables; in the transaction that brought them there."""
+    row = {"id": 1, "size": size}
     connection.execute(insert(schema.projected).values(row).on_conflict_do_update(index_elements=["id"], set_=row))
 
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from vault import directory, durable
 from vault.catalogue import Catalogue
-from vault.checkpoint import Verifier
 from vault.entry import decode
 from vault.log import Log
-from vault.projection import project
+from vault.projection import project, set_projected_size
 from vault.reader import LogReader
 from vault.records import RecordStore
 from vault.signer import Signer
@@ -50,7 +49,7 @@ def rebuild(root: Path, *, on_progress: Callable[[int, int], None] | None = None
 
 def project_all(root: Path, signer: Signer, database: Path, on_progress: Callable[[int, int], None]) -> int:
     """Project every entry of the authenticated log into an empty catalogue; returns their number."""
-    reader = LogReader(root / "log", [Verifier.parse(signer.vkey)], signer.name)
+    reader = LogReader(root / "log", [signer.verifier], signer.verifier.name)
     checkpoint = reader.checkpoint()
     records = RecordStore(root)
     catalogue = Catalogue(database)
@@ -61,6 +60,7 @@ def project_all(root: Path, signer: Signer, database: Path, on_progress: Callabl
                 for index, data in reader.entries(start, end, checkpoint):
                     entry = decode(data)
                     project(connection, index, entry, records.disclosed(entry))
+                set_projected_size(connection, end)
             on_progress(end, checkpoint.size)
     finally:
         catalogue.close()

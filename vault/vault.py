@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Self
 
 from vault import directory, durable, migrations
 from vault.catalogue import Catalogue
-from vault.checkpoint import Verifier
 from vault.entry import LogEntry, Statement, decode
 from vault.errors import (
     CatalogueMismatchError,
@@ -26,7 +25,7 @@ from vault.errors import (
 )
 from vault.log import Log, Receipt
 from vault.model import Actor, CaseId, CaseRecord, Clip, Digest, PersonId, Role, View
-from vault.projection import project
+from vault.projection import project, set_projected_size
 from vault.reader import LogReader
 from vault.records import RecordStore
 from vault.signer import Signer
@@ -112,7 +111,7 @@ class Vault:
         except BaseException:
             os.close(lock)
             raise
-        reader = LogReader(root / "log", [Verifier.parse(signer.vkey)], log.origin)
+        reader = LogReader(root / "log", [signer.verifier], log.origin)
         vault = cls(root, log=log, reader=reader, catalogue=catalogue, lock=lock)
         vault.catch_up()
         return vault
@@ -169,6 +168,8 @@ class Vault:
         with self.catalogue.writing() as connection:
             start = self.catalogue.projected_size_in(connection)
             checkpoint = self.reader.checkpoint()
+            if start >= checkpoint.size:
+                return  # another process brought them in, or a newer checkpoint did
             missing = [index for index in range(start, checkpoint.size) if index not in known]
             fetched = {}
             if missing:
@@ -179,6 +180,7 @@ class Vault:
             for index in range(start, checkpoint.size):
                 entry, private = known.get(index) or fetched[index]
                 project(connection, index, entry, private)
+            set_projected_size(connection, checkpoint.size)
 
     def actor(self, account: str, *, role: Role, name: str = "") -> Actor:
         """Return the person of an account, registering them in the log at first use."""

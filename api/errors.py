@@ -46,15 +46,3 @@ class ListenError(ApiError):
     """The address to serve on is taken, or not ours to take."""
 
     remedy = "Another program, perhaps another `liuhen serve`, listens there. Stop it or choose another port: --port N (or `make run PORT=N`)."
-
-
-class ForeignPackageError(ApiError):
-    """One of our packages would be loaded from somewhere else than the rest."""
-
-    remedy = "Start the installed `liuhen` (or `python -P -m api.cli.main`) from its own virtual environment; remove the other package."
-
-
-class UnhealthyError(ApiError):
-    """`liuhen doctor` found something that must be put right."""
-
-    remedy = "Put right what is marked FAIL above; each line says how."

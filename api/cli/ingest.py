@@ -1,0 +1,141 @@
+"""`liuhen ingest`: take footage off cards and folders, and seal it."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api import present
+from api.cli.invocation import Invocation, command, name_text
+from api.progress import Meter
+from hardware.errors import HardwareError
+from hardware.volume import VolumeRecorder
+from ingest.dock import DockOptions, dock
+from ingest.errors import IngestError, IngestIncompleteError
+from ingest.events import DockReport, Event, Outcome, Progress
+from ingest.probe import Prober
+from vault.model import Actor, CaseRecord
+from vault.vault import Vault
+
+if TYPE_CHECKING:
+    from vault.errors import LiuhenError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(app, "ingest")(ingest)
+
+
+def ingest(
+    invocation: Invocation,
+    *,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Cards, folders or single files.")],
+    skip_known: Annotated[
+        bool, typer.Option("--skip-known", help="Leave files alone that were taken before and look unchanged.")
+    ] = False,
+    case: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Link what is sealed to this case (案号); it must be open.")
+    ] = None,
+) -> None:
+    """Seal every file of a card: inventory first, one read, re-read from the disk, signed log.
+
+    Nothing is written to the card. Run again after any interruption: what is sealed is not copied twice.
+    """
+    settings = invocation.settings
+    prober = Prober(memory_bytes=settings.probe_memory_mib << 20, deadline_s=settings.probe_time_s)
+    faults: list[LiuhenError | HardwareError] = []
+    with invocation.vault() as vault, prober, Meter(invocation.out, shown=not invocation.json) as meter:
+        record = None if case is None else vault.catalogue.find_case(case)
+        session = _Session(invocation, vault, prober, meter, skip_known=skip_known)
+        for path in paths:
+            try:
+                report = session.take(path)
+            except (HardwareError, IngestError) as err:  # this device cannot be taken; the others go on
+                faults.append(err)
+                continue
+            if record is not None:
+                _link(vault, session.actor, report, record)
+            if not report.ok:
+                faults.append(_incomplete(path, report))
+    for fault in faults[1:]:
+        invocation.note(str(fault))
+    if faults:
+        raise faults[0]
+
+
+class _Session:
+    """Docks one path after the other and tells what happens."""
+
+    def __init__(self, invocation: Invocation, vault: Vault, prober: Prober, meter: Meter, *, skip_known: bool) -> None:
+        self.invocation = invocation
+        self.vault = vault
+        self.prober = prober
+        self.meter = meter
+        self.skip_known = skip_known
+        self.actor = invocation.actor(vault)
+
+    def take(self, path: Path) -> DockReport:
+        """Dock one path to its end."""
+        options = DockOptions(skip_known=self.skip_known, sm3=self.invocation.settings.sm3)
+        started = time.monotonic()
+        self.meter.begin(name_text(path.name))
+        with VolumeRecorder(path) as recorder:
+            report = dock(self.vault, recorder, self.actor, self.prober, options=options, on_event=self._on_event)
+        if not self.invocation.json:
+            self._tell_end(report, time.monotonic() - started)
+        return report
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case Progress():
+                what = f"{event.files_done + 1}/{event.files_total} {event.path.rpartition('/')[2]}"
+                self.meter.update(event.bytes_done, what=what, total=event.bytes_total)
+            case Outcome():
+                self._tell_outcome(event)
+
+    def _tell_outcome(self, outcome: Outcome) -> None:
+        if self.invocation.json:
+            self.invocation.document(
+                {
+                    "clip": None if outcome.clip is None else str(outcome.clip),
+                    "name": outcome.name,
+                    "path": outcome.path,
+                    "bytes": outcome.size,
+                    "index": outcome.index,
+                    "status": outcome.status,
+                    "error": outcome.reason or None,
+                }
+            )
+            return
+        digest = "" if outcome.clip is None else present.short(outcome.clip, 12)
+        parts = [self.invocation.say(f"status.{outcome.status}"), digest, present.size(outcome.size), outcome.path]
+        self.meter.line("  ".join([*(part for part in parts if part), *([outcome.reason] if outcome.reason else [])]))
+
+    def _tell_end(self, report: DockReport, seconds: float) -> None:
+        say, label = self.invocation.say, name_text(report.label)
+        for skipped in report.skipped:
+            self.meter.line(say("ingest.skipped", path=name_text(skipped.path), reason=name_text(skipped.reason)))
+        if report.resumed:
+            self.meter.line(say("ingest.resumed", label=label))
+        if report.known:
+            self.meter.line(say("ingest.known", label=label, files=report.known))
+        if report.outcomes:
+            counts = {status: report.count(status) for status in ("sealed", "damaged", "duplicate", "failed")}
+            size = present.size(sum(outcome.size for outcome in report.outcomes))
+            self.meter.line(say("ingest.done", label=label, bytes=size, time=f"{seconds:.1f} s", **counts))
+
+
+def _link(vault: Vault, actor: Actor, report: DockReport, record: CaseRecord) -> None:
+    """Tie what was sealed to the case; what is tied already stays."""
+    linked = {link.clip for link in vault.catalogue.links(case=record.id)}
+    for outcome in report.outcomes:
+        if outcome.clip is not None and outcome.clip not in linked:
+            vault.link(actor, outcome.clip, record.id, "")
+            linked.add(outcome.clip)
+
+
+def _incomplete(path: Path, report: DockReport) -> IngestIncompleteError:
+    failed = report.count("failed")
+    what = f"{failed} of {len(report.outcomes)} files failed" if failed else "a part could not be listed"
+    return IngestIncompleteError(f"{name_text(str(path))}: {what}")

@@ -1,0 +1,19 @@
+"""The entry point of `liuhen`: make sure our own packages are the ones that run, then run the command."""
+
+import sys
+
+from api import origin
+
+
+def main() -> None:
+    """Run the command line of this process and exit with its status."""
+    if fault := origin.foreign_package():
+        print(f"liuhen: {fault}\n  → {origin.REMEDY}", file=sys.stderr)
+        sys.exit(1)
+    from api.cli.app import run  # noqa: PLC0415 - nothing of ours is imported before the check above
+
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

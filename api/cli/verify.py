@@ -1,0 +1,95 @@
+"""`liuhen verify`: re-derive everything from the bytes and say in numbered steps what holds."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli.invocation import Invocation, command, name_text
+from api.errors import UsageError
+from api.i18n import Translator
+from api.progress import Meter
+from vault.verdict import TRUST_SELF_EN, TRUST_SELF_ZH, Report
+from vault.verify import Progress, verify_vault
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(app, "verify")(verify)
+
+
+def verify(
+    invocation: Invocation,
+    *,
+    since: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A checkpoint kept elsewhere: prove that nothing since was rewritten."),
+    ] = None,
+    vkey: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The log's verifier key, from a source you trust.")
+    ] = None,
+    objects: Annotated[
+        bool, typer.Option("--objects/--no-objects", help="Whether to read every original again.")
+    ] = True,
+) -> int:
+    """Check the whole vault: signature, every entry, custody, records, originals, catalogue.
+
+    Exit status 0: all holds. 20-29: an integrity fault, with the clip, entry or file named.
+    """
+    with Meter(invocation.err, shown=not invocation.json) as meter:
+        report = verify_vault(
+            invocation.configuration.data,
+            objects=objects,
+            since=None if since is None else read_note(since),
+            vkey=vkey,
+            on_progress=follow(meter, invocation.say),
+        )
+    show(invocation, report)
+    return report.exit_code
+
+
+def read_note(path: Path) -> bytes:
+    """Read a kept checkpoint; raises UsageError when there is none."""
+    try:
+        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as err:
+        raise UsageError(f"{path}: {err.strerror}") from err
+
+
+def follow(meter: Meter, say: Translator) -> Callable[[Progress], None]:
+    """Return what moves the bar: one bar a step."""
+    current = 0
+
+    def on_progress(progress: Progress) -> None:
+        nonlocal current
+        if progress.step != current:
+            current = progress.step
+            meter.begin(say("verify.step", number=progress.step), progress.total, unit=progress.unit)
+        meter.update(progress.done, total=progress.total)
+
+    return on_progress
+
+
+def show(invocation: Invocation, report: Report) -> None:
+    """Show a report: steps, faults with their remedies, what was noticed, the four questions, how far to trust it."""
+    if invocation.json:
+        invocation.document(report.to_json())
+        return
+    say, chinese = invocation.say, invocation.say.language == "zh-CN"
+    for step in report.steps:
+        title = step.title_zh if chinese else step.title_en
+        detail = f" ({name_text(step.detail)})" if step.detail else ""
+        invocation.line(f"{step.number}  {say(f'verify.{step.outcome}')}  {title}{detail}")
+    for fault in report.faults:
+        invocation.line(f"{say('verify.fault')} {fault.code}: {name_text(str(fault))}")
+    for remedy in dict.fromkeys(fault.remedy for fault in report.faults):
+        invocation.line(say("remedy", remedy=remedy))
+    for finding in report.findings:
+        invocation.line(f"{say('verify.finding')}: {name_text(f'{finding.object}: {finding.message}')}")
+    for answer in report.answers:
+        question = answer.question_zh if chinese else answer.question_en
+        invocation.line(f"{question}  {say('verify.yes' if answer.yes else 'verify.no')}")
+    invocation.line(say("verify.holds" if report.holds else "verify.fails"))
+    invocation.line(TRUST_SELF_ZH if chinese else TRUST_SELF_EN)

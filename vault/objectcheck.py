@@ -99,7 +99,7 @@ def _check(store: ObjectStore, clip: str, seal: Seal, *, digest: bool, chunks: b
     else:
         if digest:
             faults += _digest_faults(where, clip, seal, scan)
-            findings += _loose_modes(store, path, list_path)
+            findings += _loose_mode(store, path)
         if chunks:
             faults += _chunk_faults(where, seal, scan, list_path)
     share = 1 if digest and chunks else 2
@@ -173,11 +173,10 @@ def _first_difference(found: bytes, stored: bytes, chunk_bytes: int) -> str:
     return "footage and chunk list agree, but"
 
 
-def _loose_modes(store: ObjectStore, *paths: Path) -> list[Finding]:
-    """Name files that could be written to: no fault of the bytes, but a lock left open."""
-    findings = []
-    for path in paths:
-        if path.exists() and path.stat().st_mode & 0o222:
-            message = f"has mode {stat.S_IMODE(path.stat().st_mode):04o}, expected 0444; restore it with chmod 0444"
-            findings.append(Finding(object=str(path.relative_to(store.root)), message=message))
-    return findings
+def _loose_mode(store: ObjectStore, path: Path) -> list[Finding]:
+    """Name an original that could be written to: no fault of its bytes, but a lock left open."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o222 == 0:
+        return []
+    message = f"has mode {mode:04o}, expected 0444; restore it with chmod 0444"
+    return [Finding(object=str(path.relative_to(store.root)), message=message)]

@@ -210,10 +210,18 @@ class Vault:
             opened_at=datetime.fromtimestamp(receipt.entry.time_ms / 1000, UTC),
         )
 
-    def record_export(self, actor: Actor, clips: Sequence[Digest], form: str, purpose: str) -> list[Receipt]:
-        """Log that clips are about to be handed out (I6); one entry a clip, all with one export id."""
+    def record_export(
+        self, actor: Actor, clips: Sequence[Digest], form: str, purpose: str, *, case: CaseId | None = None
+    ) -> list[Receipt]:
+        """Log that clips are about to be handed out (I6); one entry a clip, all with one export id.
+
+        Each record says how many clips and which end of the case's chain were handed out: whoever later takes a clip
+        or a case entry out of the bag contradicts the log.
+        """
         export = str(uuid7())
-        private = {"purpose": purpose, "account": actor.name}
+        private: dict[str, object] = {"purpose": purpose, "account": actor.name, "clips": len(clips)}
+        if case is not None:
+            private |= {"case": case, "case_head": self.log.last_index(case)}
         for clip in clips:
             self.catalogue.clip(clip)
         return self.submit(

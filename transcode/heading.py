@@ -76,17 +76,35 @@ def _make_stbl(lane: Lane) -> bytes:
     )
 
 
-def sidx_bytes(fragments: int) -> int:
-    """Return the size of a segment index over so many fragments."""
-    return 40 + 12 * fragments
+def make_indexes(lanes: Sequence[Lane], starts: Sequence[Integers], fragment_bytes: Integers) -> bytes:
+    """Make one segment index per track, the picture's first; `starts` are F + 1 presentation times per lane.
+
+    A track that begins late needs a second index: libavformat takes the end of a track's last index for its length and
+    adds its start, so a clip whose sound begins after 30 s would seem 30 s too long. The second index has one entry,
+    from the empty box behind the indexes to the end of the file (if 31 bits can say that), and lasts as long as the
+    track does; no seek ever chooses it over the real entries.
+    """
+    order = sorted(range(len(lanes)), key=lambda number: lanes[number].id)
+    late = [lanes[number] for number in order if starts[number][0] > 0]
+    empty = pack(b"free") if late else b""
+    rest = len(empty) + int(fragment_bytes.sum())
+    behind = len(empty)
+    indexes = [empty]
+    for lane in reversed(late):
+        size = np.array([rest if rest < 1 << 31 else len(empty)])
+        indexes.insert(0, _make_sidx(lane, np.array([0, lane.end - lane.start]), size, behind - len(empty)))
+        behind += len(indexes[0])
+    for number in reversed(order):
+        indexes.insert(0, _make_sidx(lanes[number], starts[number], fragment_bytes, behind))
+        behind += len(indexes[0])
+    return b"".join(indexes)
 
 
-def make_sidx(lane: Lane, times: Integers, fragment_bytes: Integers, bytes_behind: int) -> bytes:
-    """Make one lane's segment index; `times` are F + 1 presentation times, `bytes_behind` the indexes that follow."""
-    count = len(fragment_bytes)
-    head = struct.pack(">IIQQHH", lane.id, lane.track.timescale, int(times[0]), bytes_behind, 0, count)
-    rows = np.empty((count, 3), ">u4")
-    rows[:, 0] = fragment_bytes
+def _make_sidx(lane: Lane, times: Integers, sizes: Integers, bytes_behind: int) -> bytes:
+    """Make a segment index; `bytes_behind` is what stands between its end and the first byte it speaks of."""
+    head = struct.pack(">IIQQHH", lane.id, lane.track.timescale, int(times[0]), bytes_behind, 0, len(sizes))
+    rows = np.empty((len(sizes), 3), ">u4")
+    rows[:, 0] = sizes
     rows[:, 1] = np.minimum(np.diff(times), (1 << 32) - 1)
     rows[:, 2] = STARTS_WITH_KEY
     return pack_full(b"sidx", 1, 0, head, rows.tobytes())

@@ -22,7 +22,7 @@ import numpy as np
 
 from transcode.boxes import hostile, pack, pack_full
 from transcode.errors import UnsupportedMediaError
-from transcode.heading import make_init, make_sidx, sidx_bytes
+from transcode.heading import make_indexes, make_init
 from transcode.lanes import Lane, Note, make_lanes
 
 if TYPE_CHECKING:
@@ -155,12 +155,8 @@ def _assemble(lanes: tuple[Lane, ...], first: list[Integers], times_s: Seconds, 
     if int(fragment_bytes.max()) > FRAGMENT_BYTES_MAX:
         raise UnsupportedMediaError("there is no key picture for more than 2 GB", key="mp4.no_keys")
     init = make_init(lanes)
-    behind = [sidx_bytes(len(fragment_bytes)) * number for number in range(len(lanes))]
-    indexes = [
-        make_sidx(lane, _start_times(lane, edges), fragment_bytes, bytes_behind)
-        for lane, edges, bytes_behind in zip(lanes, first, behind, strict=True)
-    ]
-    head = init + b"".join(reversed(indexes))  # the picture's index comes first
+    starts = [_start_times(lane, edges) for lane, edges in zip(lanes, first, strict=True)]
+    head = init + make_indexes(lanes, starts, fragment_bytes)
     return Layout(
         head=head,
         init_bytes=len(init),
@@ -208,8 +204,9 @@ def _cut(lanes: list[Lane]) -> tuple[list[Integers], Seconds]:
 
 
 def _playlist_times(lanes: list[Lane], cuts_s: Seconds) -> Seconds:
+    start_s = min(lane.start / lane.track.timescale for lane in lanes)
     end_s = max(lane.end / lane.track.timescale for lane in lanes)
-    return np.maximum.accumulate(np.append(np.maximum(cuts_s, 0.0), end_s))
+    return np.maximum.accumulate(np.maximum(np.concatenate([[start_s], cuts_s[1:], [end_s]]), 0.0))
 
 
 def _cut_at_keys(lane: Lane, times_s: Seconds) -> tuple[Integers, Seconds]:

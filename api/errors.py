@@ -33,6 +33,7 @@ class UsageError(ApiError):
 class OutputExistsError(ApiError):
     """A file to be written is already there; it may be somebody's evidence copy."""
 
+    exit_code = 2
     remedy = "Name another file with -o, or say --force to replace it."
 
 

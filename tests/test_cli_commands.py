@@ -207,8 +207,8 @@ def test_an_existing_file_is_never_replaced_unasked_and_nothing_is_logged(sealed
     (tmp_path / "out").write_text("mine")
     before = liuhen("log", "checkpoint").out
     for command in ("get", "proof"):
-        assert liuhen("clip", command, sealed[0]["clip"], "-o", tmp_path / "out").status == 1
-    assert liuhen("export", sealed[0]["clip"], "-o", tmp_path / "out").status == 1
+        assert liuhen("clip", command, sealed[0]["clip"], "-o", tmp_path / "out").status == 2
+    assert liuhen("export", sealed[0]["clip"], "-o", tmp_path / "out").status == 2
     assert (tmp_path / "out").read_text() == "mine"
     assert liuhen("log", "checkpoint").out == before
     assert liuhen("clip", "proof", sealed[0]["clip"], "-o", tmp_path / "out", "--force").status == 0

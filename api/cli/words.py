@@ -83,6 +83,10 @@ WORDS: dict[str, tuple[str, str]] = {  # key -> English, Chinese
         "{name} 已解除与案件 {number} 的关联，日志第 {index} 条",
     ),
     "export.done": ("{path}: {clips} clips, {bytes}", "{path}：{clips} 段录像，{bytes}"),
+    "export.fingerprint": (
+        "fingerprint of the log's key, to be told by another way:\n  {fingerprint}",
+        "日志公钥指纹（请另行告知对方）：\n  {fingerprint}",
+    ),
     "export.check": (
         "Check it anywhere, without us: unzip it and run `python3 verify.py`.",
         "无需本系统即可核验：解压后运行 `python3 verify.py`。",

@@ -106,14 +106,17 @@ class Log:
         self._settled = 0  # entries whose files are synced
         self._unsettled_batches = 0
         self._unsettled_bytes = 0
+        self._wrote = False
 
     @staticmethod
     def create(root: Path, signer: Signer, origin: str) -> None:
         """Make an empty log in `root`: its key, its first checkpoint, its tables. Raises VaultExistsError."""
         directory = root / "log"
-        if (directory / "checkpoint").exists() and LogReader(directory, [signer.verifier], origin).checkpoint().size:
-            raise VaultExistsError(f"{directory} already holds a log")
         checkpoint = signer.checkpoint(origin, 0, EMPTY_ROOT)
+        with durable.storage_errors(directory, "read"):
+            published = directory / "checkpoint"
+            if published.exists() and published.read_bytes() != checkpoint.note:  # equal: an earlier create was cut off
+                raise VaultExistsError(f"{directory} already holds a log")
         durable.write_new(directory / "vkey", f"{signer.vkey}\n".encode())
         durable.replace_recreatable(directory / "checkpoint", checkpoint.note)
         durable.sync_file_system(directory)
@@ -165,7 +168,7 @@ class Log:
         try:
             if self._settler is not None:
                 self._settler.join()
-            if self._unsettled_batches and self._stopped is None:
+            if self._wrote and self._stopped is None:
                 with self._exclusive() as state:
                     self._settle(state.checkpoint.size, self._publication.take_filled())
                     self._check_running()
@@ -309,6 +312,7 @@ class Log:
         self._publication.write_tiles(files, tail.size)
         self._publication.write_checkpoint(checkpoint.note)
         self._state = State(tail, checkpoint, batch.time_ms)
+        self._wrote = True
         self._unsettled_batches += 1
         self._unsettled_bytes += len(staged.entries)
         return checkpoint

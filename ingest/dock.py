@@ -60,7 +60,9 @@ def dock(
     `on_event` may be called from another thread, never from two at once. Raises HardwareError when the device cannot be
     listed at all, StorageError when the vault's disk refuses, DeviceBusyError when another process docks this device.
     """
-    session = _Dock(vault, recorder, actor, prober, options or DockOptions(), on_event)
+    session = _Dock(
+        vault=vault, recorder=recorder, actor=actor, prober=prober, options=options or DockOptions(), on_event=on_event
+    )
     held = _lock_device(vault, session.device, session.identity.label)
     try:
         return session.run()
@@ -93,6 +95,7 @@ class _Counter:
 class _Dock:
     def __init__(
         self,
+        *,
         vault: Vault,
         recorder: Recorder,
         actor: Actor,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SMALL_BYTES = 4 * CHUNK_BYTES  # below this, starting threads costs more than they save
 RING_BUFFERS = 8  # the slowest consumer may lag this many MiB behind the device
 DIRECT_ALIGN = 4096  # O_DIRECT wants address, offset and length aligned to the block size
-REREAD_THREADS = 2
+REREAD_THREADS = 4  # two keep the cores hashing while two wait for the disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -214,7 +214,6 @@ class _Dock:
             actor=self.actor,
             device=self.device,
             session=session,
-            on_reread=lambda _: None,
         )
         sealing: Future[None] | None = None
         with ThreadPoolExecutor(1, thread_name_prefix="seal") as pool:

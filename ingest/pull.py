@@ -209,7 +209,7 @@ def _go_direct(fd: int) -> bool:
     return True
 
 
-def reread(pulled: Pulled, *, on_bytes: Callable[[int], None]) -> None:
+def reread(pulled: Pulled) -> None:
     """Read a synced copy back from the disk and compare it, chunk by chunk, with what came from the device (I4).
 
     Raises RereadMismatchError. The drive's own cache cannot be bypassed from here.
@@ -224,17 +224,17 @@ def reread(pulled: Pulled, *, on_bytes: Callable[[int], None]) -> None:
             raise RereadMismatchError(f"{path.name} came back with {os.fstat(fd).st_size} bytes, not {pulled.size}")
         chunks = range(0, pulled.size, CHUNK_BYTES)
         if len(chunks) <= REREAD_THREADS:
-            _compare(fd, pulled, chunks, on_bytes, direct=direct)
+            _compare(fd, pulled, chunks, direct=direct)
             return
         lanes = [chunks[lane::REREAD_THREADS] for lane in range(REREAD_THREADS)]
         with ThreadPoolExecutor(REREAD_THREADS) as pool:
-            for future in [pool.submit(_compare, fd, pulled, lane, on_bytes, direct=direct) for lane in lanes]:
+            for future in [pool.submit(_compare, fd, pulled, lane, direct=direct) for lane in lanes]:
                 future.result()
     finally:
         os.close(fd)
 
 
-def _compare(fd: int, pulled: Pulled, offsets: range, on_bytes: Callable[[int], None], *, direct: bool) -> None:
+def _compare(fd: int, pulled: Pulled, offsets: range, *, direct: bool) -> None:
     with mmap.mmap(-1, CHUNK_BYTES) as buffer, memoryview(buffer) as view:
         for offset in offsets:
             length = min(CHUNK_BYTES, pulled.size - offset)
@@ -247,4 +247,3 @@ def _compare(fd: int, pulled: Pulled, offsets: range, on_bytes: Callable[[int], 
                 raise RereadMismatchError(
                     f"bytes {offset}-{offset + length - 1} of {pulled.incoming.path.name} came back from the disk changed"
                 )
-            on_bytes(length)

@@ -6,6 +6,7 @@ in a signed checkpoint whose proof was verified from storage.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,13 @@ from vault.model import CHUNK_BYTES, Actor, DeviceId, Digest, SessionId
 from vault.vault import Draft, Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from hardware.errors import HardwareError
     from ingest.probe import Facts, Prober
     from vault.log import Receipt
 
+REREAD_FILES = 4  # small copies read back at once: each waits for the disk, not for the processor
 SEAL_TRIES = 3  # another process may seal the same bytes between our look and our append
 
 
@@ -60,7 +62,6 @@ class Sealer:
     actor: Actor
     device: DeviceId
     session: SessionId
-    on_reread: Callable[[int], None]
 
     def seal(self, results: Sequence[Copy | Failure]) -> list[Outcome]:
         """Seal a batch; returns one outcome a file, in order."""
@@ -69,15 +70,11 @@ class Sealer:
             # Dead before this line: half copies, swept. Dead after it: whole copies without an entry, also swept; the
             # resumed session copies these files again.
             durable.sync_file_system(self.vault.root)
-        failures: dict[int, Failure] = {id(r): r for r in results if isinstance(r, Failure)}
-        good: list[Copy] = []
-        for copy in copies:
-            try:
-                reread(copy.pulled, on_bytes=self.on_reread)
-                good.append(copy)
-            except RereadMismatchError as err:
-                copy.pulled.incoming.discard()
-                failures[id(copy)] = Failure.of(copy.item, err)
+        with ThreadPoolExecutor(REREAD_FILES) as pool:
+            checked = list(pool.map(self._checked, copies))
+        good = [copy for copy in checked if isinstance(copy, Copy)]
+        failures = {id(r): r for r in results if isinstance(r, Failure)}
+        failures |= {id(c): f for c, f in zip(copies, checked, strict=True) if isinstance(f, Failure)}
         facts = self.prober.describe_many(
             [(copy.pulled.incoming.path, printable(copy.item.path)) for copy in good],
             modified_ns=[copy.item.modified_ns for copy in good],
@@ -90,6 +87,14 @@ class Sealer:
         outcomes = {id(c): outcome for c, outcome in zip(good, self._log(good, facts), strict=True)}
         outcomes |= self._log_failures(failures)
         return [outcomes[id(result)] for result in results]
+
+    def _checked(self, copy: Copy) -> Copy | Failure:
+        try:
+            reread(copy.pulled)
+        except RereadMismatchError as err:
+            copy.pulled.incoming.discard()
+            return Failure.of(copy.item, err)
+        return copy
 
     # --- sealed, duplicate, damaged --------------------------------------------------------------------------------
 

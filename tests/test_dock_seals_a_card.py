@@ -262,7 +262,7 @@ def test_the_copy_does_not_depend_on_how_the_device_cuts_its_reads(tmp_path: Pat
         assert sum(seen) == size
         expected = [hashlib.sha256(b"\0" + data[at : at + CHUNK_BYTES]).digest() for at in range(0, size, CHUNK_BYTES)]
         assert pulled.chunk_list == b"".join(expected)
-        reread(pulled, on_bytes=lambda _: None)
+        reread(pulled)
         incoming.discard()
 
 
@@ -275,7 +275,7 @@ def test_a_disk_that_gives_back_other_bytes_is_noticed_before_sealing(tmp_path: 
     os.pwrite(incoming.fd, bytes([byte[0] ^ 1]), at)
     os.fsync(incoming.fd)
     with pytest.raises(RereadMismatchError, match=f"{2 * CHUNK_BYTES}-"):
-        reread(pulled, on_bytes=lambda _: None)
+        reread(pulled)
 
 
 def test_a_failing_disk_stops_the_copy_instead_of_hanging_it(tmp_path: Path) -> None:

@@ -58,15 +58,22 @@ def create_unsynced(path: Path, data: bytes, mode: int = 0o444) -> None:
     Only for names that are never used twice: a file that stands there raises AppendOnlyViolationError.
     """
     with storage_errors(path, "write"):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        except FileExistsError as err:
-            raise AppendOnlyViolationError(f"{path} stands there already; it must never change") from err
+            descriptor = _create(path, mode)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = _create(path, mode)
         try:
             _write_all(descriptor, data)
         finally:
             os.close(descriptor)
+
+
+def _create(path: Path, mode: int) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError as err:
+        raise AppendOnlyViolationError(f"{path} stands there already; it must never change") from err
 
 
 def replace_recreatable(path: Path, data: bytes, *, temporary: Path | None = None) -> None:

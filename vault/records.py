@@ -52,14 +52,14 @@ def open_record(body: Digest, data: bytes) -> dict[str, object]:
 
 
 class RecordStore:
-    """Records on disk, `records/ab/cd/<body commitment>`."""
+    """Records on disk, `records/ab/<body commitment>`: one level, because making directories costs more than the files."""
 
     def __init__(self, root: Path) -> None:
         self.directory = root / "records"
 
     def path(self, body: Digest) -> Path:
         """Return where the record of this commitment is, or would be."""
-        return self.directory / body.hex[:2] / body.hex[2:4] / body.hex
+        return self.directory / body.hex[:2] / body.hex
 
     def put(self, private: Mapping[str, object], *, sync: bool) -> Digest:
         """Write a new record. With `sync` it is durable on return; without, after the caller's file-system sync."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from vault.checkpoint import verify_checkpoint
+from vault.checkpoint import Checkpoint, verify_checkpoint
 from vault.entry import decode
 from vault.errors import CheckpointInvalidError, EntryInvalidError, LogForkError
 from vault.merkle import verify_consistency
@@ -18,7 +18,6 @@ from vault.tiles import decode_bundle
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vault.checkpoint import Checkpoint
     from vault.publish import Publication
     from vault.reader import LogReader
     from vault.staging import Staging
@@ -59,9 +58,11 @@ class Recovery:
                 f"the {grown.size} entries found lead to root {grown.root().hex()},"
                 f" the {committed.size} committed to {committed.root.hex()}"
             )
+        self._refuse_other_past(base)
         if tail is None or published is None or published.note != committed.note:
+            # Nothing is written before this line, and everything was checked.
             self._replay(base, batches, self._publication)
-            self._publish_checkpoint()
+            self._publication.write_checkpoint(committed.note)
         return State(grown, committed, self._last_time_ms())
 
     def _read_published(self) -> Checkpoint | None:
@@ -100,35 +101,48 @@ class Recovery:
 
     def _replay(self, base: Tail, batches: Sequence[tuple[int, int]], publication: Publication | None = None) -> Tail:
         """Append the staged batches to a copy of `base`, checking each; write their files when told where."""
-        tail = base.copy()
+        tail = base
         for old_size, _ in batches:
             batch = self._staging.batch(old_size)
-            files = tail.append(decode_bundle(batch.entries))
+            entries = decode_bundle(batch.entries)
+            grown = tail.copy()
+            files = grown.append(entries)
             signed = verify_checkpoint(batch.checkpoint, self._reader.verifiers, self._reader.origin)
-            if (tail.size, tail.root()) != (signed.size, signed.root):
+            if (grown.size, grown.root()) != (signed.size, signed.root):
                 raise EntryInvalidError(
-                    f"the batch staged at {old_size} leads to {tail.size} entries with root {tail.root().hex()},"
+                    f"the batch staged at {old_size} leads to {grown.size} entries with root {grown.root().hex()},"
                     f" its checkpoint says {signed.size} with {signed.root.hex()}"
                 )
-            published = self._published
-            if published is not None and published.size == signed.size and published.root != signed.root:
-                raise LogForkError(f"log/checkpoint and catalogue.db disagree on the log of {signed.size} entries")
+            self._refuse_other_batch(tail, entries)
             if publication is not None:
                 publication.write_tiles(files, self.committed.size)
+            tail = grown
         return tail
 
-    def _publish_checkpoint(self) -> None:
-        committed, published = self.committed, self._published
-        if published is not None and published.size < committed.size:
-            # I3, once more and from the files: what outsiders may have seen is a beginning of what they will see.
-            verify_consistency(
-                old_size=published.size,
-                new_size=committed.size,
-                old_root=published.root,
-                new_root=committed.root,
-                proof=self._reader.consistency_proof(published.size, committed),
-            )
-        self._publication.write_checkpoint(committed.note)
+    def _refuse_other_batch(self, tail: Tail, entries: Sequence[bytes]) -> None:
+        """Raise LogForkError if a checkpoint was published within this batch over other entries (I3)."""
+        published = self._published
+        if published is None or not tail.size < published.size <= tail.size + len(entries):
+            return
+        seen = tail.copy()
+        seen.append(entries[: published.size - tail.size])
+        if seen.root() != published.root:
+            raise LogForkError(f"log/checkpoint and catalogue.db disagree on the first {published.size} entries")
+
+    def _refuse_other_past(self, base: Tail) -> None:
+        """Raise LogForkError if the published checkpoint is no beginning of the tree that the batches extend (I3)."""
+        published = self._published
+        if published is None or published.size > base.size:
+            return
+        # The replay has led from this tree to a signed one, so its root may be trusted like a signed root.
+        tree = Checkpoint(self._reader.origin, base.size, base.root(), b"")
+        verify_consistency(
+            old_size=published.size,
+            new_size=tree.size,
+            old_root=published.root,
+            new_root=tree.root,
+            proof=self._reader.consistency_proof(published.size, tree),
+        )
 
     def _last_time_ms(self) -> int:
         size = self.committed.size

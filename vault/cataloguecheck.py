@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import sqlite3
 import tempfile
 from pathlib import Path
@@ -98,10 +97,11 @@ class Expected:
         fresh = sqlite3.connect(self._path)
         with contextlib.closing(fresh):
             for table in schema.metadata.sorted_tables:
-                columns = ", ".join(f'"{column.name}"' for column in table.columns)
-                order = ", ".join(f'"{column.name}"' for column in table.primary_key)
-                query = f'SELECT {columns} FROM "{table.name}" ORDER BY {order}'  # noqa: S608 # names of our schema
-                faults += _table_faults(table.name, snapshot.rows(query), fresh.execute(query))
+                keys = [column.name for column in table.primary_key]
+                others = [column.name for column in table.columns if column.name not in keys]
+                columns, order = ", ".join(keys + others), ", ".join(keys)
+                query = f"SELECT {columns} FROM {table.name} ORDER BY {order}"  # noqa: S608 # names of our schema
+                faults += _table_faults(table.name, len(keys), snapshot.rows(query), fresh.execute(query))
         return faults
 
     def __enter__(self) -> Self:
@@ -113,15 +113,23 @@ class Expected:
         self._folder.cleanup()
 
 
-def _table_faults(table: str, shown: Iterator[tuple[Any, ...]], implied: Iterator[tuple[Any, ...]]) -> list[Fault]:
-    """Compare two ordered streams of rows; stop after FAULTS_MAX differences."""
-    faults = []
-    for have, want in itertools.zip_longest(shown, implied):
-        if have != want:
-            where = f"catalogue {table}, row {_key(want or have)}"
-            faults.append(Fault.of(CatalogueMismatchError, where, f"shows {_brief(have)}, the log says {_brief(want)}"))
-            if len(faults) == FAULTS_MAX:
-                break
+def _table_faults(
+    table: str, width: int, shown: Iterator[tuple[Any, ...]], implied: Iterator[tuple[Any, ...]]
+) -> list[Fault]:
+    """Compare two streams of rows ordered by their first `width` columns; stop after FAULTS_MAX differences."""
+    faults: list[Fault] = []
+    have, want = next(shown, None), next(implied, None)
+    while (have or want) and len(faults) < FAULTS_MAX:
+        key = min(row[:width] for row in (have, want) if row is not None)
+        left = have if have is not None and have[:width] == key else None
+        right = want if want is not None and want[:width] == key else None
+        if left != right:
+            where = f"catalogue {table}, row {', '.join(map(str, key))}"
+            faults.append(
+                Fault.of(CatalogueMismatchError, where, f"shows {_brief(left)}, the log says {_brief(right)}")
+            )
+        have = next(shown, None) if left is not None else have
+        want = next(implied, None) if right is not None else want
     return faults
 
 
@@ -151,10 +159,6 @@ def _statement_bytes(data: bytes) -> bytes:
     """Cut the statement out of a canonical entry: `{"prev":{…},"statement":{…},"t":"…","v":1}`."""
     start = data.find(b'"statement":') + len(b'"statement":')
     return data[start : data.rfind(b',"t":"')]
-
-
-def _key(row: tuple[Any, ...] | None) -> str:
-    return str(row[0])[:80] if row else "?"
 
 
 def _brief(row: tuple[Any, ...] | None) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HASH_BYTES = 32
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 _TILE_PATH = re.compile(r"tile/(entries|0|[1-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,7 +36,7 @@ def read_entry(data: bytes) -> LogEntry:
     """Read an entry as `vault.entry.decode` does, five times faster.
 
     In our profile (ASCII, no floats) the C encoder of the standard library writes what RFC 8785 asks for, so agreement
-    with the stored bytes proves them canonical. Whatever it cannot read goes to `decode`, whose error says why.
+    with the stored bytes proves them canonical. Whatever it cannot read is left to `decode`, which has the last word.
     """
     try:
         document = json.loads(data)
@@ -57,8 +57,7 @@ def read_entry(data: bytes) -> LogEntry:
             return entry
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
-    decode(data)
-    raise EntryInvalidError(f"not a log entry: {data[:60]!r}")
+    return decode(data)
 
 
 def _time_ms(text: str) -> int:
@@ -91,6 +90,7 @@ class LogCheck:
     _full: list[int] = field(default_factory=list)  # full tiles so far, by level
     _top: Edge = field(default_factory=Edge)  # over the roots of full level-0 tiles
     _differing: list[tuple[Tile, list[int]]] = field(default_factory=list)
+    _older: list[str] = field(default_factory=list)  # earlier copies of bundles that differ from the newest
     _broken: bool = False
 
     def run(self) -> None:
@@ -140,7 +140,7 @@ class LogCheck:
         entries = entries[: tile.width]
         for width, older in files.items():
             if width < tile.width and older != _bundle_prefix(data, width):
-                self._fault(f"{tile._replace(width=width).path}", "differs from the bundle that replaced it")
+                self._older.append(tile._replace(width=width).path)
         return entries
 
     def _miscounted(self, tile: Tile, entries: list[bytes]) -> None:
@@ -203,6 +203,8 @@ class LogCheck:
     def _judge(self) -> None:
         """Say of every differing tile whether it or the entry below it was changed."""
         if self.leads_to_root:
+            for path in self._older:
+                self._fault(path, "differs from the bundle that replaced it, which is right")
             for tile, _ in self._differing:
                 self._fault(tile.path, "does not hold the hashes of the entries; the entries themselves are right")
             return

@@ -95,7 +95,8 @@ def verify_vault(
     `since` is a checkpoint the auditor kept: it must be of this log and lie on the way to the present one. `vkey` is the
     log's key from a source the auditor trusts. `objects` and `catalogue` say whether steps 7 and 8 are done.
     """
-    directory.require(root)
+    if not (root / "log").is_dir():  # a vault whose checkpoint or key is gone is still there to be judged
+        directory.require(root)
     return _Verification(root, since=since, vkey=vkey, on_progress=on_progress).run(
         objects=objects, catalogue=catalogue
     )
@@ -132,6 +133,7 @@ class _Verification:
                 if catalogue and self.snapshot is not None:
                     self.expected = stack.enter_context(Expected(self.snapshot.projected))
                 self._check(checkpoint, objects=objects, catalogue=catalogue)
+            self._hint_at_recovery()
         self.report.answers += four_answers({fault.code for fault in self.report.faults})
         return self.report
 
@@ -328,6 +330,15 @@ class _Verification:
             self.snapshot = stack.enter_context(Snapshot(self.root / "catalogue.db"))
         except CatalogueMismatchError as err:
             self.snapshot_faults.append(Fault.of(CatalogueMismatchError, "catalogue.db", _words(err)))
+
+    def _hint_at_recovery(self) -> None:
+        """After a power cut, files of log/ may be torn that the next start makes again from the database."""
+        if self.snapshot is not None and self.snapshot.staged and any(f.code in {20, 22} for f in self.report.faults):
+            message = (
+                "still holds batches whose files were not yet synced. If this machine lost power, start Liuhen once: "
+            )
+            message += "it writes those files again; then verify. If it did not, preserve the disk first."
+            self.report.findings.append(Finding(object="catalogue.db", message=message))
 
     def _add(self, number: int, faults: list[Fault], outcome: Outcome | None = None, detail: str = "") -> None:
         self.report.add(number, TITLES[number], faults, outcome, detail)

@@ -1,6 +1,7 @@
 """The application: pages, their guard, and how every error becomes an answer."""
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,18 +12,20 @@ from starlette.exceptions import HTTPException
 from api.config import Settings
 from api.desk import HERE, Desk, get_session, language_of, make_templates, version_of
 from api.http import Guard, problem, secure
+from api.i18n import Translator
 from api.media import MediaDesk
 from api.pages import about, cases, clip, clips, log, sitting, views
 from api.refusals import FormError, InternalError, PageNotFoundError, SignInRequiredError, status_of
-from api.sessions import Limits, Sessions
+from api.sessions import Limits, Sessions, utc_now
 from vault.errors import IntegrityError, LiuhenError
 from vault.vault import Vault
 
 LOOPBACK_NAMES = ("localhost",)
+ROUTERS = tuple(page.router for page in (sitting, clips, clip, views, cases, log, about))
 
 
-def create_app(vault: Vault, settings: Settings) -> FastAPI:
-    """Make the application over an open vault."""
+def create_app(vault: Vault, settings: Settings, *, now: Callable[[], datetime] = utc_now) -> FastAPI:
+    """Make the application over an open vault; `now` is the clock of its sessions."""
     limits = Limits(
         idle=timedelta(minutes=settings.session_idle_minutes), absolute=timedelta(hours=settings.session_hours)
     )
@@ -30,13 +33,13 @@ def create_app(vault: Vault, settings: Settings) -> FastAPI:
     app = FastAPI(title="Liuhen", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.desk = Desk(
         vault=vault,
-        sessions=Sessions(vault.catalogue, limits),
+        sessions=Sessions(vault.catalogue, limits, now),
         media=MediaDesk(vault),
         templates=make_templates(),
         static_version=version,
     )
-    for page in (sitting, clips, clip, views, cases, log, about):
-        app.include_router(page.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.mount(f"/static/{version}", EverLasting(directory=HERE / "static"), name="static")
     app.add_exception_handler(LiuhenError, _on_liuhen_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -90,10 +93,7 @@ def _on_bug(request: Request, err: Exception) -> Response:
 def answer_error(request: Request, err: LiuhenError) -> Response:
     """Return an error as a page for a person, as problem details for a program; never a stack."""
     t = language_of(request)
-    name = next(
-        (kind.__name__ for kind in type(err).__mro__ if f"error.{kind.__name__}.title" in t.messages), "InternalError"
-    )
-    title, remedy = t(f"error.{name}.title"), t(f"error.{name}.remedy")
+    title, remedy = _in_words(err, t)
     status = status_of(err)
     if "text/html" not in request.headers.get("accept", ""):
         return problem(
@@ -114,6 +114,14 @@ def answer_error(request: Request, err: LiuhenError) -> Response:
         code=type(err).__name__,
         integrity=isinstance(err, IntegrityError),
     )
+
+
+def _in_words(err: LiuhenError, t: Translator) -> tuple[str, str]:
+    """Return title and remedy in the reader's language, of the error or the nearest family it belongs to."""
+    for kind in type(err).__mro__:
+        if f"error.{kind.__name__}.title" in t.messages:
+            return t(f"error.{kind.__name__}.title"), t(f"error.{kind.__name__}.remedy")
+    return t("error.title"), err.remedy
 
 
 def _sign_in_page(request: Request, desk: Desk) -> HTMLResponse:

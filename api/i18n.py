@@ -24,7 +24,7 @@ _DIRECTORY = Path(__file__).parent / "words"
 
 @dataclass(frozen=True, slots=True)
 class Translator:
-    """Looks up words of one language: `t("clips.title")`, `t("clips.count", count=3)`."""
+    """Looks up words of one language: `t("clips.title")`, `t("clips.range", total=3)`."""
 
     language: Language
     messages: Mapping[str, str]

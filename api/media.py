@@ -21,13 +21,13 @@ from api.ranges import matches, select
 from api.refusals import NotPlayableError
 from transcode.derivatives import Derivatives
 from transcode.errors import UnsupportedMediaError
-from transcode.plan import plan_playback
+from transcode.plan import format_names, plan_playback
 from transcode.virtual import VirtualMedia
 from vault.errors import IntegrityError, StorageError, VaultError
 from vault.vault import Draft, Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from fastapi import Request
     from starlette.types import Send
@@ -40,7 +40,15 @@ _log = logging.getLogger(__name__)
 OPEN_MAX = 16  # media kept open: a three-hour clip's plan takes some tens of MB
 PIECE_BYTES = 1 << 20
 # What a browser may show by itself; anything else is offered for download only.
-_IMAGE_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "gif": "image/gif", "webp": "image/webp", "bmp": "image/bmp"}
+_IMAGE_TYPES = {
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "gif": "image/gif",
+    "webp": "image/webp",
+    "bmp": "image/bmp",
+    "avif": "image/avif",
+}
 _DOCUMENT_TYPES = {"pdf": "application/pdf", "text": "text/plain; charset=utf-8", "txt": "text/plain; charset=utf-8"}
 
 
@@ -88,6 +96,7 @@ class Showing:
     state: str  # ready | pending | running | failed | none
     from_original: bool = False
     reason: str = ""  # message key: why a copy is needed, or why nothing can be shown
+    reason_text: str = ""  # the same in English, where the words have none for the key
     progress: float = 0.0
     eta_s: float | None = None
     error: str = ""
@@ -114,14 +123,14 @@ class MediaDesk:
             case "document":
                 return Showing(kind="document", state="none", from_original=True, mime=document_type(clip))
             case "none":
-                return Showing(kind="none", state="none", reason=plan.reason)
+                return Showing(kind="none", state="none", reason=plan.reason, reason_text=plan.text)
             case "direct":
                 try:
                     return self._ready(self._original_media(clip), from_original=True)
                 except UnsupportedMediaError as err:
-                    return self._copy(clip, err.key)
+                    return self._copy(clip, err.key, str(err))
             case _:
-                return self._copy(clip, plan.reason)
+                return self._copy(clip, plan.reason, plan.text)
 
     def media(self, clip: Clip) -> VirtualMedia:
         """Open what a player reads of this clip; raises NotPlayableError while there is nothing."""
@@ -187,14 +196,15 @@ class MediaDesk:
                 self._open.popitem(last=False)
         return media
 
-    def _copy(self, clip: Clip, reason: str) -> Showing:
+    def _copy(self, clip: Clip, reason: str, text: str) -> Showing:
         job = self.derivatives.ensure(clip)
         if job.state == "done":
             return self._ready(self._copy_media(clip), from_original=False, reason=reason)
         return Showing(
             kind="video",
             state=job.state,
-            reason=job.reason or reason,
+            reason=reason,
+            reason_text=text,
             progress=job.progress,
             eta_s=job.eta_s,
             error=job.error,
@@ -213,16 +223,16 @@ class MediaDesk:
 
 def image_type(clip: Clip) -> str:
     """Return the media type of a picture that browsers show, or nothing."""
-    return _IMAGE_TYPES.get(_format_of(clip), "")
+    return _type_of(clip, _IMAGE_TYPES)
 
 
 def document_type(clip: Clip) -> str:
     """Return the media type of a document that browsers show without running anything, or nothing."""
-    return _DOCUMENT_TYPES.get(_format_of(clip), "")
+    return _type_of(clip, _DOCUMENT_TYPES)
 
 
-def _format_of(clip: Clip) -> str:
-    return str(clip.facts.get("container", "")).lower()
+def _type_of(clip: Clip, types: Mapping[str, str]) -> str:
+    return next((types[name] for name in sorted(format_names(clip.facts)) if name in types), "")
 
 
 class RangeResponse(StreamingResponse):

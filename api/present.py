@@ -171,9 +171,18 @@ def _dimensions(stream: Mapping[str, Any]) -> str:
 
 
 def _video(stream: Mapping[str, Any]) -> str:
-    rate = stream.get("frame_rate")
-    parts = [codec(stream.get("codec", "")), _dimensions(stream), f"{printable(rate)} fps" if rate else ""]
+    parts = [codec(stream.get("codec", "")), _dimensions(stream), _frame_rate(str(stream.get("frame_rate", "")))]
     return " · ".join(part for part in parts if part)
+
+
+def _frame_rate(ratio: str) -> str:
+    """Return `29.97 fps` for `30000/1001`."""
+    frames, _, seconds = ratio.partition("/")
+    try:
+        rate = int(frames) / int(seconds or "1")
+    except (ValueError, ZeroDivisionError, OverflowError):
+        return ""
+    return f"{rate:.2f}".rstrip("0").rstrip(".") + " fps" if rate > 0 else ""
 
 
 def _audio(stream: Mapping[str, Any]) -> str:

@@ -7,8 +7,10 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from api import present, seals
-from api.desk import TEXT_MAX, AtDesk, SignedIn, back_to, language_of, required
-from api.rows import Narrator
+from api.desk import TEXT_MAX, AtDesk, Desk, SignedIn, back_to, language_of, required
+from api.i18n import Translator
+from api.rows import Line, Narrator
+from vault.errors import IntegrityError
 from vault.model import CaseId, Clip
 
 router = APIRouter()
@@ -27,6 +29,7 @@ def clip_page(request: Request, desk: AtDesk, session: SignedIn, clip: str) -> R
     links = [link for link in catalogue.links(clip=found.id) if link.case in cases]
     linked = {link.case for link in links}
     seal = seals.check(desk.vault, found)
+    history, history_fault = _history(desk, found, t)
     return desk.render(
         request,
         "clip.html",
@@ -51,7 +54,8 @@ def clip_page(request: Request, desk: AtDesk, session: SignedIn, clip: str) -> R
             for link in links
         ],
         linkable=[case for case in cases.values() if case.id not in linked],
-        history=[] if seal.fault else Narrator(desk.vault, t).history(desk.vault.history(str(found.id))),
+        history=history,
+        history_fault=history_fault,
         raw=present.raw(found.facts),
     )
 
@@ -97,6 +101,14 @@ def unlink(
     found = desk.vault.catalogue.find_clip(clip)
     desk.vault.unlink(session.actor, found.id, CaseId(case), required("reason", reason))
     return back_to(back)
+
+
+def _history(desk: Desk, clip: Clip, t: Translator) -> tuple[list[Line], str]:
+    """Return the clip's history, or what is wrong with it: a changed log must not hide the rest of the page."""
+    try:
+        return Narrator(desk.vault, t).history(desk.vault.history(str(clip.id))), ""
+    except IntegrityError as err:
+        return [], str(err)
 
 
 def attachment(name: str) -> str:

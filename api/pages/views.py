@@ -147,7 +147,7 @@ def _describe(desk: Desk, clip: Clip, view: str, t: Translator) -> dict[str, Any
         "from_original": showing.from_original,
         "sources": _sources(showing, base),
         "reason": showing.reason,
-        "reason_text": t.known(f"reason.{showing.reason}", showing.reason) if showing.reason else "",
+        "reason_text": _reason(showing, clip, t),
         "notes": [t.known(f"note.{key}", text) for key, text in showing.notes],
         "progress": showing.progress,
         "eta_s": showing.eta_s,
@@ -158,6 +158,16 @@ def _describe(desk: Desk, clip: Clip, view: str, t: Translator) -> dict[str, Any
         "status_url": f"{base}/status",
         "export_url": f"{base}/export",
     }
+
+
+def _reason(showing: Showing, clip: Clip, t: Translator) -> str:
+    """Say why a copy is needed, or why nothing can be shown, with the codec it is about."""
+    if not showing.reason:
+        return ""
+    kind = "audio" if showing.reason in ("codec.audio", "sound.converted") else "video"
+    codecs = [present.codec(stream.get("codec", "")) for stream in present.streams(clip, kind)]
+    words = t.known(f"reason.{showing.reason}", showing.reason_text or showing.reason)
+    return words.replace("{codec}", codecs[0] if codecs else t("app.unknown"))
 
 
 def _sources(showing: Showing, base: str) -> list[dict[str, str]]:

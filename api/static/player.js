@@ -182,7 +182,7 @@ async function start() {
   showOriginal(view);
   view = await ready(view, tellProgress);
   if (view.state !== "ready" || view.sources.length === 0) return showNothing(view);
-  part("how").textContent = view.from_original ? words.from_original : words.from_copy;
+  part("how").textContent = [view.from_original ? words.from_original : words.from_copy, ...view.notes].join(" ");
   if (view.kind === "image") return showImage(view);
   return play(view);
 }

@@ -162,7 +162,7 @@ def _mux(
             shift = round((shift_s[number] if number < len(shift_s) else 0) / stream.time_base)
             packets = [packet for packet in source.demux(stream) if packet.dts is not None]
             if container == "avi" and stream.codec_context.name == "h264":
-                annexb = av.BitStreamFilterContext("h264_mp4toannexb", stream)
+                annexb = av.BitStreamFilterContext("h264_mp4toannexb", stream, target)
                 packets = [unit for packet in [*packets, None] for unit in annexb.filter(packet)]
             for packet in packets:
                 packet.pts = (packet.pts or 0) + shift
@@ -333,6 +333,11 @@ def flv(path: Path, seconds: float = 4) -> Path:
 def avi_h264_alaw(path: Path, seconds: float = 4) -> Path:
     """H.264 + G.711 A-law in AVI, as GA/T 947 devices write it."""
     return _mux(path, [_h264(seconds), _audio("pcm_alaw", seconds, 8000)], container="avi")
+
+
+def avi_h264_b(path: Path, seconds: float = 3) -> Path:
+    """H.264 with B-frames in AVI, a container that cannot say when a picture is shown."""
+    return _mux(path, [_h264(seconds, bframes=3)], container="avi")
 
 
 def avi_mjpeg_pcm(path: Path, seconds: float = 3) -> Path:

@@ -33,3 +33,10 @@ class DerivativeMissingError(TranscodeError):
     """The derivative is not there (yet)."""
 
     remedy = "Wait until its job is done, or ask for it again."
+
+
+class RemuxRefusedError(TranscodeError):
+    """The picture cannot be copied faithfully; it has to be converted."""
+
+    remedy = "Nothing to do: a converted copy is made instead."
+    key = "remux.refused"

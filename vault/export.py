@@ -92,10 +92,14 @@ def export(
         # Durable from here on: who takes what, and why. Only now may a byte of evidence leave the vault (I6).
         bundle = collect(vault, receipts, chosen, case)
         made_at = utc(receipts[-1].entry.time_ms)
+        top = f"liuhen-{made_at:%Y%m%dT%H%M%SZ}-{bundle.export[-8:]}"
         with temporary.open("wb") as file:
-            writer = _BagWriter(file, f"liuhen-{made_at:%Y%m%dT%H%M%SZ}-{bundle.export[-8:]}", made_at)
-            _write_payload(vault, bundle, writer, withhold, _Meter(total, on_progress), purpose=purpose, actor=actor)
-            writer.finish(bundle.export)
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+                writer = _BagWriter(archive, top, made_at)
+                _write_payload(
+                    vault, bundle, writer, withhold, _Meter(total, on_progress), purpose=purpose, actor=actor
+                )
+                writer.finish(bundle.export)
             file.flush()
             durable.sync_file(file.fileno(), temporary)
     durable.sync_directory(out.parent)
@@ -151,8 +155,8 @@ class _Meter:
 class _BagWriter:
     """Writes the members of one bag in one zip, stored, and keeps its manifests."""
 
-    def __init__(self, file: object, top: str, made_at: datetime) -> None:
-        self._zip = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True)  # type: ignore[call-overload]
+    def __init__(self, archive: zipfile.ZipFile, top: str, made_at: datetime) -> None:
+        self._zip = archive
         self._top = top
         self._made_at = made_at
         self._payload: dict[str, str] = {}
@@ -181,7 +185,7 @@ class _BagWriter:
         return digest.hexdigest()
 
     def finish(self, export: str) -> None:
-        """Add the tag files and close the zip."""
+        """Add the tag files."""
         for name in ("verify.py", "VERIFY.md"):
             self.add(name, files("vault").joinpath("offline", name).read_bytes())
         self.add("bagit.txt", bag.BAGIT_TXT)
@@ -195,7 +199,6 @@ class _BagWriter:
         self.add("bag-info.txt", info)
         self.add("manifest-sha256.txt", bag.manifest(self._payload))
         self.add("tagmanifest-sha256.txt", bag.manifest(self._tags))
-        self._zip.close()
 
 
 def _write_payload(

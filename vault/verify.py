@@ -282,11 +282,12 @@ class _Verification:
         self._add(5, self.custody.faults, detail=f"{len(self.custody.seals)} clips sealed")
 
     def _step6(self) -> None:
-        directory_ = self.records.directory
-        for path in sorted(p for p in directory_.glob("*/*/*") if f"sha256:{p.name}" not in self.custody.bodies):
-            message = "no entry commits to it; an act that was interrupted before it was logged leaves such a record"
-            self.report.findings.append(Finding(object=str(path.relative_to(self.root)), message=message))
-        self._add(6, self.record_faults, detail=f"{len(self.custody.bodies)} records")
+        known = {body.rpartition(":")[2] for body in self.custody.bodies}
+        message = "no entry commits to it; an act that was interrupted before it was logged leaves such a record"
+        for path in sorted(self.records.directory.rglob("*")):
+            if path.name not in known and not path.is_dir():
+                self.report.findings.append(Finding(object=str(path.relative_to(self.root)), message=message))
+        self._add(6, self.record_faults, detail=f"{len(known)} records")
 
     def _step7(self, check: LogCheck, *, wanted: bool) -> None:
         seals = self.custody.seals

@@ -92,6 +92,15 @@ class SandboxCrashedError(SandboxError):
         self.stderr = stderr
 
 
+class SandboxStartError(SandboxCrashedError):
+    """No child can be started: its libraries do not load, or its memory limit is too small for them."""
+
+    remedy = "Run `make setup` again; if it persists, raise the memory limit of the workers (see `liuhen config`)."
+
+    def __init__(self, module: str, detail: str, *, stderr: str = "") -> None:
+        super().__init__(module, "start", detail, stderr=stderr)
+
+
 class SandboxTaskError(SandboxError):
     """The worker is well but could not do the work; `kind` is the name of the exception it met."""
 

@@ -25,7 +25,13 @@ import traceback
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from hardware.confine import ISOLATION_VARIABLE, Limits
-from hardware.errors import CrashReason, SandboxCrashedError, SandboxTaskError, SandboxTimeoutError
+from hardware.errors import (
+    CrashReason,
+    SandboxCrashedError,
+    SandboxStartError,
+    SandboxTaskError,
+    SandboxTimeoutError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -128,9 +134,13 @@ class Sandbox:
             except TimeoutError as err:
                 stderr = self._child.stderr_tail()
                 self._discard()
-                raise SandboxCrashedError(
-                    self.module, "start", f"not ready after {START_S:g} s", stderr=stderr
-                ) from err
+                raise SandboxStartError(self.module, f"not ready after {START_S:g} s", stderr=stderr) from err
+            except SandboxCrashedError as err:  # no request had been sent: whatever it died of, it cannot start
+                self._discard()
+                detail = (
+                    f"{err.detail}: {err.stderr.strip().splitlines()[-1][:200]}" if err.stderr.strip() else err.detail
+                )
+                raise SandboxStartError(self.module, detail, stderr=err.stderr) from err
             except BaseException:
                 self._discard()
                 raise
@@ -170,7 +180,7 @@ class _Child:
             )
         except OSError as err:
             os.close(self._lifeline)
-            raise SandboxCrashedError(owner.module, "start", err.strerror or str(err)) from err
+            raise SandboxStartError(owner.module, err.strerror or str(err)) from err
         finally:
             os.close(read_end)
         for stream in (self._pipe("stdin"), self._pipe("stdout"), self._pipe("stderr")):

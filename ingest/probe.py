@@ -25,9 +25,9 @@ import queue
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
-from hardware.errors import SandboxCrashedError, SandboxError, SandboxTaskError, SandboxTimeoutError
+from hardware.errors import SandboxCrashedError, SandboxError, SandboxStartError, SandboxTaskError, SandboxTimeoutError
 from hardware.sandbox import Sandbox
 from ingest.sniff import by_name
 from vault.model import Condition, MediaType
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-WORKER = "ingest.probe_worker"
 MEMORY_BYTES = 1 << 30  # of address space: the child itself takes 0.2 GiB, an 8K picture with its references 0.5 GiB
 DEADLINE_S = 60.0  # for one file; the longest honest look reads a 30 GB stream without an index
 BUDGET_SHARE = 0.5  # of the deadline, after which reading to the end is given up and the facts say `partly`
@@ -76,11 +75,13 @@ class _File:
 class Prober:
     """A few confined children that look into files. Thread-safe."""
 
+    worker: ClassVar[str] = "ingest.probe_worker"
+
     def __init__(self, *, workers: int = 2, memory_bytes: int = MEMORY_BYTES, deadline_s: float = DEADLINE_S) -> None:
         """Start nothing yet; `deadline_s` bounds one file, `memory_bytes` one child."""
         self._deadline_s = deadline_s
         self._sandboxes = [
-            Sandbox(WORKER, memory_bytes=memory_bytes, cpu_s=max(1, int(deadline_s)), deadline_s=deadline_s)
+            Sandbox(self.worker, memory_bytes=memory_bytes, cpu_s=max(1, int(deadline_s)), deadline_s=deadline_s)
             for _ in range(workers)
         ]
         self._idle: queue.SimpleQueue[Sandbox] = queue.SimpleQueue()
@@ -165,8 +166,11 @@ class Prober:
         def take(message: dict[str, Any]) -> None:
             number = message.pop("number", None)
             if not isinstance(number, int) or number not in wanted or number in found:
-                raise SandboxCrashedError(WORKER, "protocol", "an answer for another file")
-            found[number] = parse_facts(message)
+                raise SandboxCrashedError(self.worker, "protocol", "an answer for another file")
+            try:
+                found[number] = parse_facts(message)
+            except ValueError as err:
+                raise SandboxCrashedError(self.worker, "protocol", str(err)) from err
 
         request = {
             "files": [file.to_json() for file in files],
@@ -205,17 +209,14 @@ class Prober:
 
 
 def parse_facts(message: dict[str, Any]) -> Facts:
-    """Check what a child says before it goes into a record; raises SandboxCrashedError."""
+    """Check what a child says before it goes into a record; raises ValueError."""
     media, condition = _MEDIA.get(str(message.get("media"))), _CONDITIONS.get(str(message.get("condition")))
     reason, facts = message.get("reason"), message.get("facts")
     if media is None or condition is None:
-        raise SandboxCrashedError(WORKER, "protocol", "no media type or no condition")
+        raise ValueError("no media type or no condition")
     if not isinstance(reason, str) or bool(reason) != (condition == "damaged") or not isinstance(facts, dict):
-        raise SandboxCrashedError(WORKER, "protocol", "no reason or no facts")
-    try:
-        cleaned = {str(_clean(name)): _clean(value) for name, value in facts.items()}
-    except (ValueError, RecursionError) as err:
-        raise SandboxCrashedError(WORKER, "protocol", str(err)) from err
+        raise ValueError("no reason or no facts")
+    cleaned = {str(_clean(name)): _clean(value) for name, value in facts.items()}
     for name in _DROPPED_FIRST:
         if len(json.dumps(cleaned, ensure_ascii=False).encode()) <= FACTS_BYTES_MAX:
             break
@@ -259,7 +260,7 @@ def _batches(files: list[_File], workers: int) -> list[list[_File]]:
 
 def _raise_if_ours(err: SandboxError) -> None:
     """Let pass what no file can cause: a child that does not start, a path that cannot be opened."""
-    if isinstance(err, SandboxCrashedError) and err.reason in {"start", "aborted"}:
+    if isinstance(err, SandboxStartError) or (isinstance(err, SandboxCrashedError) and err.reason == "aborted"):
         raise err
     if isinstance(err, SandboxTaskError) and err.kind in {"FileNotFoundError", "PermissionError", "IsADirectoryError"}:
         raise err

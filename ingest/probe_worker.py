@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TOOLS = {**media.TOOLS, "exifread": exifread.__version__}
 EXIF_HEAD_BYTES = 256 << 10  # EXIF stands in the first segment, at most 64 KiB; HEIC keeps it behind its boxes
+JPEG_BYTES_MAX = 64 << 20  # that are decoded; 64 megapixels of the finest quality have 40 MB
 NMEA_BYTES_MAX = 4 << 20  # of a log that is searched for positions
 _WITH_EXIF = frozenset({"jpeg", "tiff", "heic", "avif", "png", "webp"})
 _NOT_FOR_JSON = frozenset({"coding", "bits"})  # notes between a check and a decoder
@@ -95,7 +96,7 @@ class _File:
         reason = verdict.reason or reason
         if self.named is not UNKNOWN and self.kind is not UNKNOWN and self.named.media != kind_media:
             self.facts["named_as"] = self.named.name
-        if start := self._start():
+        if kind_media in {"video", "audio", "image"} and (start := self._start()):
             self.facts["start"] = start
         if reason:
             self.facts["reason"] = reason
@@ -175,7 +176,7 @@ class _File:
             self.facts.pop(key)
         if self.decode:
             self._look_exif()
-        if self.decode and self.kind.name == "jpeg" and not verdict.reason:
+        if self.decode and self.kind.name == "jpeg" and not verdict.reason and self.source.size <= JPEG_BYTES_MAX:
             self.facts["checked"] = "decoded"
             return photo.decode_jpeg(self.source.read(0, self.source.size), verdict.notes)
         return ""
@@ -197,8 +198,6 @@ class _File:
             self.facts["gps"] = summary(parse_nmea(text), "nmea")
 
     def _start(self) -> dict[str, object]:
-        if self.facts.get("streams") is None and self.kind.media not in {"video", "audio", "image"}:
-            return {}
         tags = self.facts.get("tags", {})
         found = [
             exif_claim(self.exif.fields, self.exif.gps_time()) if self.exif is not None else None,

@@ -223,7 +223,9 @@ def _check_track(track: _Track, source: Source, notes: dict[str, object]) -> Non
         )
     before = array("Q", accumulate(track.sizes, initial=0) if not track.uniform else ())
     wanted = (
-        [track.count - 1, *range(0, track.count, max(1, track.count // LOOKED_AT))[::-1]] if not track.uniform else []
+        [track.count - 1, *range(0, track.count, max(1, -(-track.count // LOOKED_AT)))[::-1]]
+        if not track.uniform
+        else []
     )
     looked_at: list[tuple[int, int]] = []  # sample, offset
     missing = sample = 0

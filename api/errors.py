@@ -47,3 +47,9 @@ class ListenError(ApiError):
     """The address to serve on is taken, or not ours to take."""
 
     remedy = "Another program, perhaps another `liuhen serve`, listens there. Stop it or choose another port: --port N (or `make run PORT=N`)."
+
+
+class NetworkFileSystemError(ApiError):
+    """The data directory is on a network file system, where locks and fsync do not hold."""
+
+    remedy = "Put the data directory on a local disk (ext4, xfs, btrfs, zfs); copies may go to the network."

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from api.errors import NetworkFileSystemError
 from vault.entry import decode, format_time
 from vault.errors import LiuhenError
 from vault.vault import Vault
@@ -97,12 +98,19 @@ def nearest_existing(path: Path) -> Path:
     return Path("/")
 
 
+def require_local(root: Path) -> None:
+    """Raise NetworkFileSystemError unless the data directory is (or would be) on a disk of this machine."""
+    if (kind := file_system_type(root)) in NETWORK_FILE_SYSTEMS:
+        raise NetworkFileSystemError(f"{root}: {kind} is a network file system")
+
+
 def file_system(root: Path) -> Finding:
-    """Refuse network file systems: locks and fsync are not what they seem there."""
+    """Check that locks and fsync are what they seem."""
+    try:
+        require_local(root)
+    except NetworkFileSystemError as err:
+        return _from_error("file system", err)
     kind = file_system_type(root)
-    if kind in NETWORK_FILE_SYSTEMS:
-        remedy = "Put the data directory on a local disk (ext4, xfs, btrfs, zfs); copies may go to the network."
-        return Finding(check="file system", state="fail", detail=f"{kind}: a network file system", remedy=remedy)
     if kind in VOLATILE_FILE_SYSTEMS:
         remedy = "Good for trying out. For evidence use a local disk (ext4, xfs, btrfs, zfs)."
         return Finding(check="file system", state="warn", detail=f"{kind}: may not survive a restart", remedy=remedy)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,10 +23,8 @@ COMMAND = [sys.executable, "-P", "-m", "api.cli.main"]
 FIELDS = {"clip", "name", "path", "bytes", "index", "status", "error"}
 
 
-@pytest.fixture
-def card(tmp_path):
+def fill(card):
     """A small card: two files of one name, a damaged one, an empty one, a Chinese name."""
-    card = tmp_path / "card"
     for folder in ("DCIM/100MEDIA", "DCIM/101MEDIA", "照片"):
         (card / folder).mkdir(parents=True)
     footage.h264_aac_mp4(card / "DCIM/100MEDIA/LZ00127_TJ0318_20261103091502.MP4", seconds=2)
@@ -36,13 +35,28 @@ def card(tmp_path):
     return card
 
 
+@pytest.fixture(scope="module")
+def card(tmp_path_factory):
+    """The card, for those who only read it."""
+    return fill(tmp_path_factory.mktemp("shared") / "card")
+
+
+@pytest.fixture(scope="module")
+def sealed_once(card, tmp_path_factory):
+    """A vault in which the card is sealed, made once; the lines that `ingest --json` wrote."""
+    data = tmp_path_factory.mktemp("sealed") / "vault"
+    Vault.init(data).close()
+    ended = subprocess.run(
+        [*COMMAND, "--data", data, "ingest", card, "--json"], capture_output=True, text=True, check=True
+    )
+    return data, [json.loads(line) for line in ended.stdout.splitlines()]
+
+
 @pytest.fixture
-def sealed(vault, liuhen, card):
-    """The same card, sealed; the lines that `ingest --json` wrote."""
-    vault.close()
-    ended = liuhen("ingest", card, "--json")
-    assert ended.status == 0, ended.err
-    return ended.lines
+def sealed(sealed_once, tmp_path):
+    """The test's own copy of that vault; the lines that `ingest --json` wrote."""
+    shutil.copytree(sealed_once[0], tmp_path / "vault")
+    return sealed_once[1]
 
 
 def the(lines, part):
@@ -108,8 +122,9 @@ def test_a_missing_card_fails_and_the_others_are_taken(vault, liuhen, card, tmp_
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
-def test_an_unreadable_file_fails_alone(vault, liuhen, card):
+def test_an_unreadable_file_fails_alone(vault, liuhen, tmp_path):
     vault.close()
+    card = fill(tmp_path / "card")
     locked = card / "照片/现场.log"
     locked.chmod(0)
     ended = liuhen("ingest", card, "--json")
@@ -135,9 +150,10 @@ def test_plain_lines_name_every_file_and_sum_up(vault, liuhen, card):
     assert "3 sealed · 2 sealed as damaged · 0 duplicate · 0 failed" in ended.out
 
 
-def test_ctrl_c_ends_clean_and_the_same_command_finishes(tmp_path, card):
+def test_ctrl_c_ends_clean_and_the_same_command_finishes(tmp_path):
     """I4: an interruption leaves a vault that holds; nothing reported before it is lost."""
-    (card / "long.bin").write_bytes(os.urandom(300 << 20))
+    card = fill(tmp_path / "card")
+    (card / "long.bin").write_bytes(os.urandom(100 << 20))
     data = tmp_path / "vault"
     Vault.init(data).close()
     command = [*COMMAND, "--data", data, "ingest", card, "--json"]

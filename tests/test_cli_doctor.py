@@ -96,3 +96,10 @@ def test_plain_output_names_every_check(vault, liuhen):
     out = liuhen("doctor").out
     for check in ("versions", "file system", "free space", "clock", "keys", "log head", "catalogue"):
         assert f"{check}\t" in out
+
+
+def test_no_command_touches_a_vault_on_a_network_file_system(vault, liuhen, monkeypatch):
+    vault.close()
+    monkeypatch.setattr(health, "file_system_type", lambda _: "nfs4")
+    assert liuhen("clip", "list", "--json").error["type"] == "NetworkFileSystemError"
+    assert liuhen("init", "--json").error["type"] == "NetworkFileSystemError"

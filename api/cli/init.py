@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from api.cli.invocation import Invocation, command
+from api.health import require_local
 from vault.vault import Vault
 
 
@@ -23,6 +24,7 @@ def init(
 ) -> None:
     """Create a vault in an empty or missing data directory."""
     root = invocation.configuration.data
+    require_local(root)
     with Vault.init(root, origin=origin) as vault:
         vkey = (vault.root / "log" / "vkey").read_text().strip()
         if invocation.json:

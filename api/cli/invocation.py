@@ -24,6 +24,7 @@ from rich.text import Text
 from api.cli import words
 from api.config import CONFIG_VARIABLE, DATA_VARIABLE, Configuration, Settings, load
 from api.errors import BROKEN_PIPE, OutputError, OutputExistsError
+from api.health import require_local
 from api.i18n import Translator
 from hardware.recorder import printable
 from vault.model import Actor
@@ -87,7 +88,8 @@ class Invocation:
 
     @contextmanager
     def vault(self) -> Iterator[Vault]:
-        """Open the vault of this invocation."""
+        """Open the vault of this invocation; refuses one on a network file system."""
+        require_local(self.configuration.data)
         with Vault.open(self.configuration.data) as vault:
             yield vault
 

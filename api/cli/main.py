@@ -10,8 +10,11 @@ def main() -> None:
     if fault := origin.foreign_package():
         print(f"liuhen: {fault}\n  → {origin.REMEDY}", file=sys.stderr)
         sys.exit(1)
-    from api.cli.app import run  # noqa: PLC0415 - nothing of ours is imported before the check above
-
+    try:
+        from api.cli.app import run  # noqa: PLC0415 - nothing of ours is imported before the check above
+    except ModuleNotFoundError as err:
+        print(f"liuhen: {err}\n  → The environment is incomplete; run `make setup` again.", file=sys.stderr)
+        sys.exit(1)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -3,6 +3,7 @@
 import getpass
 import ipaddress
 import socket
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -59,7 +60,8 @@ def serve(
                 lifespan="on",
             )
         )
-        server.run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # uvicorn raises it again once everything is answered and closed
+            server.run(sockets=[listening])
 
 
 def sign_in(invocation: Invocation, *, account: AccountOption = None, role: RoleOption = "supervisor") -> None:

@@ -137,6 +137,10 @@ ERRORS_ZH: dict[str, tuple[str, str]] = {  # error class -> what happened, what 
         "可能另一个 `liuhen serve` 正在使用该端口。停止它，或换一个端口：--port N（或 `make run PORT=N`）。",
     ),
     "UnhealthyError": ("自检发现异常", "按上面标为“异常”的各行处理。"),
+    "NetworkFileSystemError": (
+        "数据目录在网络文件系统上",
+        "请把数据目录放在本机磁盘（ext4、xfs、btrfs、zfs）；副本可以放到网络上。",
+    ),
     "IngestIncompleteError": ("部分文件未能采集", "再次运行同一命令完成采集：已封存的不会再复制。"),
 }
 

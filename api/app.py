@@ -1,12 +1,14 @@
 """The application: pages, their guard, and how every error becomes an answer."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from api.config import Settings
@@ -30,11 +32,18 @@ def create_app(vault: Vault, settings: Settings, *, now: Callable[[], datetime] 
         idle=timedelta(minutes=settings.session_idle_minutes), absolute=timedelta(hours=settings.session_hours)
     )
     version = version_of(HERE / "static")
-    app = FastAPI(title="Liuhen", docs_url=None, redoc_url=None, openapi_url=None)
+    media = MediaDesk(vault)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(media.close)
+
+    app = FastAPI(title="Liuhen", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.desk = Desk(
         vault=vault,
         sessions=Sessions(vault.catalogue, limits, now),
-        media=MediaDesk(vault),
+        media=media,
         templates=make_templates(),
         static_version=version,
     )

@@ -99,7 +99,7 @@ class Narrator:
             address, subject = f"/clips/{digest.removeprefix('sha256:')}", self._clip(digest)
         elif "case" in fields:
             address = f"/cases/{fields['case']}"
-            subject = self._cases.get(str(fields["case"]), "")
+            subject = self._t("log.open")  # the words name the case already
         return Line(
             index=index,
             at=present.from_ms(entry.time_ms),

@@ -78,6 +78,13 @@ def view_status(request: Request, viewing: Viewing) -> JSONResponse:
     return JSONResponse(_describe(viewing.desk, viewing.clip, viewing.grant.view, language_of(request)))
 
 
+@router.post("/views/{view}/retry")
+def retry_copy(request: Request, viewing: Viewing) -> JSONResponse:
+    """Try once more to make a playable copy that failed."""
+    viewing.desk.media.retry(viewing.clip)
+    return JSONResponse(_describe(viewing.desk, viewing.clip, viewing.grant.view, language_of(request)))
+
+
 @router.api_route("/views/{view}/media", methods=["GET", "HEAD"])
 def media(request: Request, viewing: Viewing) -> Response:
     """Serve ranges of what the player plays: the original as a virtual file, or its playable copy."""
@@ -156,6 +163,7 @@ def _describe(desk: Desk, clip: Clip, view: str, t: Translator) -> dict[str, Any
         "frames_url": f"{base}/frames" if showing.state == "ready" and showing.kind == "video" else "",
         "document_url": f"{base}/document" if showing.kind == "document" and showing.mime else "",
         "status_url": f"{base}/status",
+        "retry_url": f"{base}/retry" if showing.state == "failed" else "",
         "export_url": f"{base}/export",
     }
 

@@ -2,7 +2,7 @@
 
 import { Frames } from "./frames.js";
 import { Transport } from "./transport.js";
-import { Refused, open, ready, status } from "./viewing.js";
+import { Refused, open, ready, retry, status } from "./viewing.js";
 
 const root = document.querySelector("[data-player]");
 const words = JSON.parse(root.dataset.words);
@@ -24,11 +24,11 @@ function say(...lines) {
   }));
 }
 
-function retryButton() {
+function retryButton(act = () => location.reload()) {
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = words.retry;
-  button.addEventListener("click", () => location.reload());
+  button.addEventListener("click", act);
   return button;
 }
 
@@ -78,13 +78,18 @@ function showSources(view) {
   video.load();
 }
 
+function tellFault({ fault }) {
+  root.dataset.state = "fault";
+  say([words.fault, "bad"], [words.fault_text, ""], [fault, "dim"]);
+}
+
 async function faulted(view) {
   if (root.dataset.state === "fault") return;
   root.dataset.state = "fault";
   video.pause();
   try {
     const now = await status(view);
-    if (now.fault) say([words.fault, "bad"], [words.fault_text, ""], [now.fault, "dim"]);
+    if (now.fault) tellFault(now);
     else say([words.network, "bad"], retryButton());
   } catch (error) {
     tellRefusal(error);
@@ -156,7 +161,8 @@ function showNothing(view) {
   root.dataset.state = view.state === "failed" ? "failed" : "nothing";
   if (view.document_url) return say([root.dataset.name, "name"], part("document"));
   return say(view.state === "failed" ? words.failed : words.unplayable,
-    view.reason_text && [view.reason_text, "dim"], view.error && [view.error, "dim"], [words.offer_original, "dim"]);
+    view.reason_text && [view.reason_text, "dim"], view.error && [view.error, "dim"], [words.offer_original, "dim"],
+    view.retry_url && retryButton(() => retry(view).then((now) => show({ ...view, ...now })).catch(tellRefusal)));
 }
 
 /** Adds this very viewing to the history below, which was written before it. */
@@ -175,12 +181,17 @@ function noteInHistory({ line }) {
 }
 
 async function start() {
-  let view = await open(root.dataset.clip);
+  const view = await open(root.dataset.clip);
   part("logged").textContent = fill(words.logged, { index: `#${view.index}` });
   root.dataset.view = view.view;
   noteInHistory(view);
   showOriginal(view);
-  view = await ready(view, tellProgress);
+  await show(view);
+}
+
+async function show(opened) {
+  const view = await ready(opened, tellProgress);
+  if (view.fault) return tellFault(view);
   if (view.state !== "ready" || view.sources.length === 0) return showNothing(view);
   part("how").textContent = [view.from_original ? words.from_original : words.from_copy, ...view.notes].join(" ");
   if (view.kind === "image") return showImage(view);

@@ -21,6 +21,10 @@ export async function open(clip) {
   return json(await fetch(`/clips/${clip}/views`, { method: "POST", headers: { Accept: "application/json" } }));
 }
 
+export async function retry(view) {
+  return json(await fetch(view.retry_url, { method: "POST", headers: { Accept: "application/json" } }));
+}
+
 export async function status(view) {
   return json(await fetch(view.status_url, { headers: { Accept: "application/json" } }));
 }

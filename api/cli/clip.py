@@ -58,6 +58,7 @@ def list_clips(
     invocation.table(
         ("clip", "name", "bytes", "media", "duration", "condition", "started", "index"),
         [_row(clip, whole=whole) for clip in clips],
+        wide=("bytes", "media", "duration", "index"),
     )
 
 

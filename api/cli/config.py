@@ -26,5 +26,13 @@ def show(invocation: Invocation) -> None:
         )
         return
     data = ("data", str(configuration.data), configuration.data_source, "data directory of the vault")
-    rows = [(item.key, str(item.value), item.source, item.meaning) for item in configuration.values()]
+    rows = [
+        (
+            item.key,
+            str(item.value).lower() if isinstance(item.value, bool) else str(item.value),
+            item.source,
+            item.meaning,
+        )
+        for item in configuration.values()
+    ]
     invocation.table(("key", "value", "source", "meaning"), [data, *rows])

@@ -10,7 +10,7 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +30,8 @@ from hardware.recorder import printable
 from vault.model import Actor
 from vault.vault import Vault
 
+WIDE = 120  # columns of a terminal from which tables show everything
+FOLDING = frozenset({"name", "label", "title", "target", "detail", "meaning", "source"})
 PANEL = "Options of every command"
 DataOption = Annotated[
     Path | None,
@@ -113,18 +115,23 @@ class Invocation:
         """Write one line beside the results."""
         print(text, file=sys.stderr)
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Show rows: a table on a terminal, tab-separated lines otherwise. `columns` are keys of words."""
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, wide: Collection[str] = ()) -> None:
+        """Show rows: a table on a terminal, tab-separated lines otherwise. `columns` are keys of words.
+
+        On a narrow terminal the `wide` columns are left out; long text folds, everything else stays on one line.
+        """
         if not self.out.is_terminal:
             for row in rows:
                 self.line("\t".join(row))
             return
-        shown = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            shown.add_column(self.say(f"column.{column}"), overflow="fold")
+        shown = [n for n, column in enumerate(columns) if column not in wide or self.out.width >= WIDE]
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for number in shown:
+            folds = columns[number] in FOLDING
+            table.add_column(self.say(f"column.{columns[number]}"), overflow="fold", no_wrap=not folds)
         for row in rows:
-            shown.add_row(*map(Text, row))
-        self.out.print(shown)
+            table.add_row(*(Text(row[number]) for number in shown))
+        self.out.print(table)
 
     def pairs(self, rows: Iterable[tuple[str, str]]) -> None:
         """Show named values one below the other."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,10 +15,11 @@ from vault.errors import VaultMissingError
 from vault.merkle import leaf_hash, root_of
 from vault.signer import Signer
 from vault.store import ObjectStore
+from vault.vault import Vault
 from vault.verify import verify_vault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from vault.verdict import Report
@@ -425,3 +427,59 @@ def test_a_report_says_everything_as_json(scene: Scene) -> None:
     text = str(document["trust"])
     assert "tamper-proof" not in text
     assert "不可篡改" not in text
+
+
+# --- byte by byte --------------------------------------------------------------------------------------------------------
+
+
+def judged(root: Path) -> list[Path]:
+    """Every file whose bytes the proof rests on."""
+    folders = [root / "log", root / "records"]
+    return sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+
+
+def assert_flips_are_found(root: Path, path: Path, places: Iterable[int]) -> None:
+    data = path.read_bytes()
+    for at in places:
+        overwrite(path, data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :])
+        report = verify_vault(root, objects=False, catalogue=False)
+        assert 20 <= report.exit_code <= 29, f"{path.relative_to(root)}, byte {at}"
+    overwrite(path, data)
+
+
+def test_a_flipped_bit_anywhere_in_log_and_records_is_found(scene: Scene) -> None:
+    """REC-06: two places of every file; every byte of each in the slow test below."""
+    for number, path in enumerate(judged(scene.root)):
+        size = path.stat().st_size
+        assert_flips_are_found(scene.root, path, {number % size, (size - 1 - 7 * number) % size})
+
+
+@pytest.mark.slow
+def test_every_flipped_bit_of_log_and_records_is_found(scene: Scene) -> None:
+    """REC-06: every byte of every file, one after the other."""
+    for path in judged(scene.root):
+        assert_flips_are_found(scene.root, path, range(path.stat().st_size))
+
+
+# --- a vault at work -------------------------------------------------------------------------------------------------------
+
+
+def test_a_vault_can_be_verified_while_it_is_written_to(scene: Scene) -> None:
+    """What is appended meanwhile is neither missing nor too much."""
+    stop = threading.Event()
+
+    def work() -> None:
+        with Vault.open(scene.root) as vault:
+            actor = vault.actor("zhang", role="custodian")
+            while not stop.is_set():
+                vault.open_view(actor, scene.clips[1], "调阅")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        reports = [verify_vault(scene.root) for _ in range(12)]
+    finally:
+        stop.set()
+        worker.join()
+    assert [found(report) for report in reports] == [""] * 12
+    assert reports[-1].size > reports[0].size

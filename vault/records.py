@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING
 
 from vault import durable
@@ -21,34 +22,56 @@ if TYPE_CHECKING:
 
     from vault.entry import LogEntry
 
+_HEX = re.compile("[0-9a-f]{64}")
+
 
 def encode_record(private: Mapping[str, object]) -> tuple[Digest, bytes]:
     """Salt and commit to personal fields; returns the body commitment and the record's bytes."""
     salts = {name: os.urandom(SALT_BYTES) for name in private}
     commitments = {name: commit_field(name, value, salts[name]) for name, value in private.items()}
     fields = {name: {"value": value, "salt": salts[name].hex()} for name, value in private.items()}
-    document = json.dumps({"v": 1, "fields": fields}, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return commit_body(commitments), document.encode("utf-8", "surrogatepass")
+    return commit_body(commitments), _encode({"v": 1, "fields": fields})
 
 
 def open_record(body: Digest, data: bytes) -> dict[str, object]:
-    """Return the disclosed fields of a record after checking that it opens `body`; expunged fields are left out."""
+    """Return the disclosed fields of a record after checking that it opens `body`; expunged fields are left out.
+
+    A record has one spelling: no byte of the file may differ from what we would write, even where it means the same.
+    """
     try:
-        fields = json.loads(data)["fields"]
         commitments = {}
         values = {}
-        for name, field in fields.items():
-            if "salt" in field:
+        for name, field in _fields(data).items():
+            if set(field) == {"value", "salt"}:
                 values[name] = field["value"]
-                commitments[name] = commit_field(name, field["value"], bytes.fromhex(field["salt"]))
+                commitments[name] = commit_field(name, field["value"], _unhex(field["salt"]))
             else:
-                commitments[name] = bytes.fromhex(field["commitment"])
+                commitments[name] = _unhex(field["commitment"])
         opened = commit_body(commitments)
-    except (ValueError, KeyError, TypeError, AttributeError) as err:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
         raise RecordMismatchError(f"record {body.hex} cannot be read: {err}") from err
     if opened != body:
         raise RecordMismatchError(f"record {body.hex} does not open its commitment: its content was changed")
     return values
+
+
+def _fields(data: bytes) -> dict[str, dict[str, object]]:
+    document = json.loads(data)
+    if set(document) != {"v", "fields"} or repr(document["v"]) != "1" or _encode(document) != data:
+        raise ValueError("not in the form in which records are written")
+    fields: dict[str, dict[str, object]] = document["fields"]
+    return fields
+
+
+def _encode(document: Mapping[str, object]) -> bytes:
+    text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _unhex(text: object) -> bytes:
+    if not isinstance(text, str) or _HEX.fullmatch(text) is None:
+        raise ValueError(f"not 64 hex digits: {str(text)[:70]!r}")
+    return bytes.fromhex(text)
 
 
 class RecordStore:

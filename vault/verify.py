@@ -235,32 +235,32 @@ class _Verification:
         if self.snapshot is not None and self.snapshot.checkpoint is None:
             faults.append(Fault.of(LogForkError, "catalogue.db", "holds no checkpoint: another database was put here"))
         elif self.snapshot is not None and self.snapshot.checkpoint is not None:
-            note, staged = self.snapshot.checkpoint, self.snapshot.staged
-            faults += self._compare_checkpoint(check, "catalogue.db (cp)", note, staged=staged)
+            faults += self._compare_checkpoint(check, "catalogue.db (cp)", self.snapshot.checkpoint, self.snapshot)
             compared.append("database")
         if self.since_note is not None:
             faults += self._compare_checkpoint(check, "the auditor's checkpoint", self.since_note)
             compared.append("auditor's earlier checkpoint")
         self._add(3, faults, detail=", ".join(compared) or "no other checkpoint at hand")
 
-    def _compare_checkpoint(self, check: LogCheck, where: str, note: bytes, *, staged: int = -1) -> list[Fault]:
+    def _compare_checkpoint(
+        self, check: LogCheck, where: str, note: bytes, database: Snapshot | None = None
+    ) -> list[Fault]:
         """Hold another checkpoint against the log: signed by the same key, and a root that the entries pass through."""
         try:
             other = verify_checkpoint(note, [self.verifier], self.verifier.name)
         except CheckpointInvalidError as err:
             return [Fault.of(CheckpointInvalidError, where, _words(err))]
         if other.size > check.size:
-            if other.size <= staged:  # committed, not yet published: the next start does it, nothing is lost
-                message = f"is at {other.size} entries, published are {check.size}: an append was interrupted after its"
-                self.report.findings.append(
-                    Finding(object=where, message=f"{message} commit; the next start publishes it")
-                )
+            if database is not None and database.can_publish(check.size, other.size):
+                message = f"is at {other.size} entries, published are {check.size}: an append is under way, or was "
+                message += "interrupted after its commit; then the next start publishes it"
+                self.report.findings.append(Finding(object=where, message=message))
                 return []
             what = f"has {other.size} entries, the log only {check.size}: entries {check.size}-{other.size - 1} were cut off"
             return [Fault.of(LogForkError, where, what)]
         if check.roots.get(other.size) != other.root and check.leads_to_root:
             return [Fault.of(LogForkError, where, f"has another root at {other.size} entries: the log was rewritten")]
-        if staged >= 0 and other.size < check.size and not self._database_caught_up(check.size):
+        if database is not None and other.size < check.size and not self._database_caught_up(check.size):
             what = f"is at {other.size} entries, the log at {check.size}: an older database was put back"
             return [Fault.of(LogForkError, where, what)]
         return []

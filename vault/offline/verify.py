@@ -36,6 +36,7 @@ import zipfile
 
 KEY, CONTENT, ENTRY, MISSING, RECORD, INDEX, OTHER = 20, 21, 22, 24, 25, 26, 29
 SMALL_FILE_BYTES_MAX = 256 << 20  # anything but footage; a hostile bag must not fill the memory
+INDEX_KEYS = {"clip", "file", "name", "bytes", "entries"}
 TITLES = {
     1: ("The bag is as it was packed", "证据包与打包时一致, 无缺失、无增添"),
     2: ("The log's public key", "日志公钥"),
@@ -443,6 +444,8 @@ class Check(object):
     def step5(self):  # (5) the chains
         self.index = parse_json(read(self.bag, "data/clips.json", INDEX), INDEX, "data/clips.json")
         self.clips, self.case = self.index["clips"], self.index["case"]
+        if set(self.index) != {"v", "export", "case", "clips", "context"} or self.index["v"] != 1:
+            self.fault(INDEX, "data/clips.json", "is not an index of version 1")
         explained = set(self.index["context"])
         for item in self.clips:
             chain = self.chain("clip", item["clip"])
@@ -502,16 +505,25 @@ class Check(object):
         return "%d records / 份, %d fields withheld / 项未披露" % (opened, withheld)
 
     def record(self, number, name, body):
-        document = parse_json(read(self.bag, name, RECORD), RECORD, name)
+        data = read(self.bag, name, RECORD)
+        document = parse_json(data, RECORD, name)
+        written = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        if set(document) != {"v", "fields"} or repr(document["v"]) != "1":
+            raise Fault(RECORD, name, "is not a record of version 1")
+        if written.encode("utf-8", "surrogatepass") != data:
+            raise Fault(RECORD, name, "is not in the form in which records are written")
         commitments, withheld, values = {}, 0, {}
         for field, content in document["fields"].items():
+            text = content["salt"] if set(content) == {"value", "salt"} else content["commitment"]
+            if not re.fullmatch("[0-9a-f]{64}", text):
+                raise Fault(RECORD, name, "has a malformed salt or commitment")
             if "salt" in content:
                 message = field.encode("utf-8") + b"\0" + canonical_bytes(content["value"])
-                commitments[field] = hmac.new(bytes.fromhex(content["salt"]), message, hashlib.sha256).hexdigest()
+                text = hmac.new(bytes.fromhex(text), message, hashlib.sha256).hexdigest()
                 values[field] = content["value"]
             else:
-                commitments[field] = content["commitment"]
                 withheld += 1
+            commitments[field] = text
         if hashlib.sha256(canonical_bytes(commitments)).hexdigest() != body:
             raise Fault(RECORD, name, "does not open the commitment in the log: it was changed")
         self.opened[number] = values
@@ -564,12 +576,13 @@ class Check(object):
     def step8(self):  # (8) clips.json, by which people find files, and what the export entry says was handed out
         where, seen = "data/clips.json", [item["clip"] for item in self.clips]
         for item in self.clips:
-            chain = self.about("clip", item["clip"])
+            clip, chain = "clip %s" % item["clip"], self.about("clip", item["clip"])
             seal = self.entries[chain[0]]["statement"] if chain else {}
+            name = self.opened.get(chain[0], {}).get("name", item["name"]) if chain else None
             if item["entries"] != chain or item["bytes"] != seal.get("bytes") or seen.count(item["clip"]) > 1:
-                self.fault(
-                    INDEX, "clip %s" % item["clip"], "%s says other entries or another size than the log" % where
-                )
+                self.fault(INDEX, clip, "%s says other entries or another size than the log" % where)
+            if set(item) != INDEX_KEYS or item["name"] != name:
+                self.fault(INDEX, clip, "%s gives it another name than its record" % where)
         if self.case and self.case["entries"] != self.about("case", self.case["case"]):
             self.fault(INDEX, "case %s" % self.case["case"], "%s says other entries than the log" % where)
         exported = self.about("export", self.index["export"])
@@ -584,9 +597,8 @@ class Check(object):
             if record.get("case") != (self.case["case"] if self.case else None):
                 self.fault(INDEX, entry, "speaks of case %s, %s of another or none" % (record.get("case"), where))
             elif self.case and self.about("case", self.case["case"])[-1:] != [record.get("case_head")]:
-                self.fault(
-                    ENTRY, "case %s" % self.case["case"], "its chain does not end with entry %s" % record["case_head"]
-                )
+                what = "its chain does not end with entry %s" % record["case_head"]
+                self.fault(ENTRY, "case %s" % self.case["case"], what)
         return "export / 导出 %s" % self.index["export"]
 
     def about(self, kind, subject):

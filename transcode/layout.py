@@ -212,7 +212,7 @@ def _playlist_times(lanes: list[Lane], cuts_s: Seconds) -> Seconds:
 def _cut_at_keys(lane: Lane, times_s: Seconds) -> tuple[Integers, Seconds]:
     keys = np.flatnonzero(lane.sync)
     keys_s = np.maximum.accumulate(times_s[keys])
-    edges, cuts_s = _take_every(keys_s, _step_s(times_s))
+    edges, cuts_s = _take_every(keys_s, _step_s(times_s, FRAGMENT_S * KEY_TOLERANCE))
     chosen = keys[edges] if len(keys) else np.zeros(0, np.int64)
     # A first sample that is no key picture still has to be in the first fragment.
     if not len(chosen) or chosen[0] != 0:
@@ -221,12 +221,12 @@ def _cut_at_keys(lane: Lane, times_s: Seconds) -> tuple[Integers, Seconds]:
 
 
 def _cut_evenly(times_s: Seconds) -> tuple[Integers, Seconds]:
-    edges, cuts_s = _take_every(np.maximum.accumulate(times_s), _step_s(times_s))
+    edges, cuts_s = _take_every(np.maximum.accumulate(times_s), _step_s(times_s, FRAGMENT_S))
     return np.append(edges, len(times_s)), cuts_s
 
 
-def _step_s(times_s: Seconds) -> float:
-    return max(FRAGMENT_S * KEY_TOLERANCE, float(times_s.max() - times_s.min()) / FRAGMENTS_MAX)
+def _step_s(times_s: Seconds, least_s: float) -> float:
+    return max(least_s, float(times_s.max() - times_s.min()) / FRAGMENTS_MAX)
 
 
 def _take_every(times_s: Seconds, step_s: float) -> tuple[Integers, Seconds]:
@@ -243,9 +243,9 @@ def _take_every(times_s: Seconds, step_s: float) -> tuple[Integers, Seconds]:
 
 def _add_sound_only(edges: Integers, cuts_s: Seconds, times_s: Seconds, sound_s: Seconds) -> tuple[Integers, Seconds]:
     """Add fragments without picture where the sound begins long before it or goes on long after it."""
-    step_s = max(FRAGMENT_S, float(sound_s[-1] - sound_s[0]) / FRAGMENTS_MAX)
-    last_s = float(times_s.max())
-    before = np.arange(sound_s[0], cuts_s[0] - 2 * step_s, step_s)
-    after = np.arange(last_s + 2 * step_s, float(sound_s[-1]), step_s)
+    step_s = _step_s(sound_s, FRAGMENT_S)
+    ordered_s = np.maximum.accumulate(sound_s)
+    _, before = _take_every(ordered_s[ordered_s < cuts_s[0] - FRAGMENT_S], step_s)
+    _, after = _take_every(ordered_s[ordered_s > float(times_s.max()) + FRAGMENT_S], step_s)
     edges = np.concatenate([np.zeros(len(before), np.int64), edges, np.full(len(after), edges[-1])])
     return edges, np.concatenate([before, cuts_s, after])

@@ -112,11 +112,7 @@ def streams(facts: Mapping[str, object], kind: str) -> list[Mapping[str, object]
     """Return the streams of one kind, cover pictures left out."""
     found = facts.get("streams")
     listed = found if isinstance(found, list) else []
-    return [
-        stream
-        for stream in listed
-        if isinstance(stream, Mapping) and stream.get("kind") == kind and not stream.get("attached")
-    ]
+    return [stream for stream in listed if isinstance(stream, Mapping) and stream.get("kind") == kind]
 
 
 def _codec(stream: Mapping[str, object]) -> str:
@@ -124,7 +120,7 @@ def _codec(stream: Mapping[str, object]) -> str:
 
 
 def _eight_bit(stream: Mapping[str, object]) -> bool:
-    pixels = str(stream.get("pixel_format", "") or "")
+    pixels = str(stream.get("pixels", ""))
     return not pixels or pixels in EIGHT_BIT
 
 

@@ -28,7 +28,7 @@ h1{font-size:18pt;text-align:center;letter-spacing:.2em;margin:.2em 0}
 h1 small{display:block;font-size:11pt;letter-spacing:0;font-weight:normal}
 table{border-collapse:collapse;width:100%;margin:1em 0;font-size:9pt}
 th,td{border:1px solid #000;padding:3px 5px;vertical-align:top;text-align:left;overflow-wrap:anywhere}
-th{text-align:center;font-weight:bold}thead{display:table-header-group}tr{break-inside:avoid}
+th{text-align:center;font-weight:bold;overflow-wrap:normal}td.number{white-space:nowrap;text-align:right}thead{display:table-header-group}tr{break-inside:avoid}
 code{font:8pt/1.3 ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}
 .sign{display:grid;grid-template-columns:1fr 1fr 1fr;gap:2.2em 2em;margin-top:2em;break-inside:avoid}
 .sign div{border-bottom:1px solid #000;padding-bottom:2.2em}
@@ -137,7 +137,7 @@ def _list_row(number: int, clip: ListedClip) -> str:
         f"{escape(clip.device)}<br>设备时钟 {escape(clip.clock)}",
         f"{CONDITION_ZH.get(clip.condition, clip.condition)}<br>摄录时间 {escape(clip.recorded)}<br>日志第 {clip.seal_index} 条",
     )
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>\n"
+    return _row(cells, number_at=3)
 
 
 def _certificate_row(number: int, clip: ListedClip) -> str:
@@ -150,7 +150,12 @@ def _certificate_row(number: int, clip: ListedClip) -> str:
         str(clip.seal_index),
         f"<code>{clip.sha256}</code>",
     )
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>\n"
+    return _row(cells)
+
+
+def _row(cells: Sequence[str], number_at: int = 0) -> str:
+    tags = ('<td class="number">' if place in {0, number_at} else "<td>" for place in range(len(cells)))
+    return f"<tr>{''.join(f'{tag}{cell}</td>' for tag, cell in zip(tags, cells, strict=True))}</tr>\n"
 
 
 def _summary(handout: Handout) -> str:

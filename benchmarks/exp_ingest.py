@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GB = 1e9
+REFERENCES = ("openssl dgst", "openssl dgst + cp + sync")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ def experiments(scratch: Path, size: Size) -> list[Experiment]:
             contenders=_contenders(scratch, long_card, [recording], lambda: warm(recording)),
             work=gigabytes,
             unit="GB",
-            reference="openssl dgst",
+            references=REFERENCES,
             rounds=size.rounds,
         ),
         Experiment(
@@ -64,7 +65,7 @@ def experiments(scratch: Path, size: Size) -> list[Experiment]:
             contenders=_contenders(scratch, long_card, [recording], lambda: cool(recording)),
             work=gigabytes,
             unit="GB",
-            reference="openssl dgst",
+            references=REFERENCES,
             rounds=size.rounds,
         ),
         Experiment(
@@ -74,7 +75,7 @@ def experiments(scratch: Path, size: Size) -> list[Experiment]:
             contenders=_contenders(scratch, photo_card, pictures, lambda: warm(*pictures)),
             work=size.photos,
             unit="files",
-            reference="openssl dgst",
+            references=REFERENCES,
             rounds=size.rounds,
         ),
     ]

@@ -45,6 +45,8 @@ class Run:
 
     wall_s: float
     core_s: float
+    disk_wait: float = 0.0  # share of the time in which something on this machine waited for the disk
+    core_wait: float = 0.0  # and for a free core: a busy machine
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,13 +73,16 @@ class Result:
 
     @property
     def limit(self) -> str:
-        """What held it up, as far as core-seconds per second tell."""
+        """What held it up, as far as core-seconds and the kernel's pressure figures tell."""
         cores = self.core_s / self.wall_s
-        if cores < CORE_BOUND:
-            return f"disk ({cores:.1f} cores busy)"
         if cores >= CORE_BOUND * (os.cpu_count() or 1):
             return f"all cores ({cores:.1f} busy)"
-        return f"one core ({cores:.1f} cores busy)"
+        if cores >= CORE_BOUND:
+            return f"one core ({cores:.1f} busy)"
+        disk = statistics.median(run.disk_wait for run in self.runs)
+        core = statistics.median(run.core_wait for run in self.runs)
+        waited = f"{cores:.1f} cores busy, disk awaited {disk:.0%} of the time"
+        return f"disk ({waited})" if disk >= core else f"other work on this machine ({waited})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +95,7 @@ class Experiment:
     contenders: Sequence[Contender]
     work: float  # how much one run does, in `unit`
     unit: str  # of the rate: "GB" gives GB/s
-    reference: str  # the contender all others are compared with
+    references: Sequence[str]  # the contenders all others are compared with
     rounds: int = 5
 
 
@@ -110,20 +115,32 @@ def run_once(contender: Contender) -> Run:
     """Run a contender once; raises CalledProcessError with its output when it fails."""
     contender.before()
     try:
+        waited = pressure("io"), pressure("cpu")
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         started = time.perf_counter()
         ended = subprocess.run(contender.command, capture_output=True, text=True, check=False)
         wall_s = time.perf_counter() - started
         now = resource.getrusage(resource.RUSAGE_CHILDREN)
+        waits = [(pressure(kind) - before) / wall_s for kind, before in zip(("io", "cpu"), waited, strict=True)]
     finally:
         contender.after()
     if ended.returncode != 0:
         raise SystemExit(f"{contender.name} failed ({ended.returncode}): {ended.stderr[-2000:]}")
     if contender.inner:
         told = json.loads(ended.stdout.splitlines()[-1])
-        return Run(wall_s=told["wall_s"], core_s=told["core_s"])
+        return Run(wall_s=told["wall_s"], core_s=told["core_s"], disk_wait=waits[0], core_wait=waits[1])
     core_s = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
-    return Run(wall_s=wall_s, core_s=core_s)
+    return Run(wall_s=wall_s, core_s=core_s, disk_wait=waits[0], core_wait=waits[1])
+
+
+def pressure(kind: str) -> float:
+    """Return the seconds so far in which something waited for `kind` (pressure stall information); 0 if unknown."""
+    try:
+        text = Path(f"/proc/pressure/{kind}").read_text()
+    except OSError:
+        return 0.0
+    match = re.search(r"some .*total=(\d+)", text)
+    return int(match[1]) / 1e6 if match else 0.0
 
 
 # --- the page cache ------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def commit() -> str:
 
 def table(experiment: Experiment, results: list[Result]) -> str:
     """Return one experiment as Markdown."""
-    reference = next(result for result in results if result.contender.name == experiment.reference)
+    references = [next(r for r in results if r.contender.name == name) for name in experiment.references]
     lines = [
         f"## {experiment.name}",
         "",
@@ -37,15 +37,16 @@ def table(experiment: Experiment, results: list[Result]) -> str:
         "",
         f"**Method.** {experiment.method} One warm-up round, then {experiment.rounds} rounds, in turn.",
         "",
-        f"| | median s | min–max s | {experiment.unit}/s | core-s | held up by | speed against {experiment.reference} |",
-        "|---|---|---|---|---|---|---|",
+        f"| | median s | min–max s | {experiment.unit}/s | core-s | held up by |"
+        + "".join(f" speed against {name} |" for name in experiment.references),
+        "|---|---|---|---|---|---|" + "---|" * len(references),
     ]
     for result in results:
         low, high = result.spread_s
         lines.append(
             f"| {result.contender.name} | {result.wall_s:.2f} | {low:.2f}–{high:.2f} | "
-            f"{experiment.work / result.wall_s:,.2f} | {result.core_s:.2f} | {result.limit} | "
-            f"{reference.wall_s / result.wall_s:.2f} × |"
+            f"{experiment.work / result.wall_s:,.2f} | {result.core_s:.2f} | {result.limit} |"
+            + "".join(f" {reference.wall_s / result.wall_s:.2f} × |" for reference in references)
         )
     lines += ["", f"![{experiment.name}](plots/{slug(experiment)}.svg)", ""]
     notes = [f"- *{r.contender.name}*: {r.contender.note}" for r in results if r.contender.note]

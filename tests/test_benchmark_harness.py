@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from benchmarks import harness
-from benchmarks.harness import Contender, Experiment, Run, cool, resident_share, run_experiment, warm
+from benchmarks.harness import Contender, Experiment, Result, Run, cool, resident_share, run_experiment, warm
 
 
 def contender(name, order, **more):
@@ -19,7 +19,7 @@ def test_contenders_run_in_turn_after_a_warm_up_round():
     order: list[str] = []
     experiment = Experiment(
         name="x", question="", method="", contenders=[contender("a", order), contender("b", order)],
-        work=1, unit="GB", reference="a", rounds=2,
+        work=1, unit="GB", references=["a"], rounds=2,
     )  # fmt: skip
     results = run_experiment(experiment, lambda _: None)
     assert order == ["a", "b"] * 3
@@ -34,7 +34,18 @@ def test_a_failing_contender_stops_the_experiment_with_its_words():
 
 def test_what_a_contender_measured_itself_is_taken():
     told = Contender(name="x", command=["echo", '{"wall_s": 1.5, "core_s": 0.5}'], inner=True)
-    assert harness.run_once(told) == Run(wall_s=1.5, core_s=0.5)
+    run = harness.run_once(told)
+    assert (run.wall_s, run.core_s) == (1.5, 0.5)
+
+
+def test_what_held_a_contender_up_is_told_apart():
+    def limit(**figures):
+        return Result(contender=Contender(name="x", command=[]), runs=[Run(wall_s=1, **figures)]).limit.split(" (")[0]
+
+    assert limit(core_s=1.0) == "one core"
+    assert limit(core_s=0.99 * (os.cpu_count() or 1) + 0.01) in {"all cores", "one core"}
+    assert limit(core_s=0.3, disk_wait=0.6, core_wait=0.1) == "disk"
+    assert limit(core_s=0.3, disk_wait=0.1, core_wait=0.6) == "other work on this machine"
 
 
 def test_cold_means_out_of_the_page_cache(tmp_path):

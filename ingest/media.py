@@ -6,6 +6,7 @@ only local files are opened, and dimensions are bounded before a decoder allocat
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -137,6 +138,11 @@ def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & Disposition.attached_pic)
 
 
+def _is_known(stream: Any) -> bool:
+    """Say whether FFmpeg has a decoder for the stream."""
+    return stream.codec_context is not None and stream.codec_context.codec is not None
+
+
 class _Walk:
     """Reads packets: until the first picture is decoded, or to the end of the file."""
 
@@ -147,7 +153,8 @@ class _Walk:
         self._whole = whole
         videos = [s for s in container.streams.video if not _is_cover(s)]
         self._picture = _FirstPicture(videos[0]) if videos else None
-        self._sound = container.streams.audio[0] if container.streams.audio and not videos else None
+        known = [stream for stream in container.streams.audio if _is_known(stream)]
+        self._sound = known[0] if known and not videos else None
         self._heard = False
         self._texts = [s for s in container.streams if s.type in {"subtitle", "data"}][:4]
         self._text = bytearray()
@@ -159,7 +166,7 @@ class _Walk:
     def run(self) -> None:
         """Read, and put what was learned into the look."""
         ended = self._read(None if self._whole else self._needed())
-        if not self._whole and self._texts and ended != "time":
+        if not self._whole and self._texts and ended in {"end", "enough"}:
             self._container.seek(0)
             self._read(self._texts)
         found = self._found
@@ -180,13 +187,19 @@ class _Walk:
         return [stream] if stream is not None else []
 
     def _read(self, streams: list[Any] | None) -> str:
-        """Return why reading stopped: "end", "enough" or "time"."""
+        """Return why reading stopped: "end", "enough", "time", or "late" (a stream that no header announced)."""
         if streams == []:
             return "enough"
         packets = self._container.demux(*streams) if streams else self._container.demux()
-        for count, packet in enumerate(packets):
-            if count % 64 == 63 and time.monotonic() > self._until:
+        for count in itertools.count(1):
+            if count % 64 == 0 and time.monotonic() > self._until:
                 return "time"
+            try:
+                packet = next(packets, None)
+            except IndexError:  # PyAV knows only the streams that were there when it opened the file
+                return "late"
+            if packet is None:
+                break
             if packet.size == 0:  # the demuxer's flush at the end
                 continue
             self._take(packet)
@@ -225,11 +238,12 @@ class _FirstPicture:
         self.decided = False
         self._decoder: Any = None
         self._fed = 0
-        self._first_is_key = False
+        # A broken packet is no key by its own bytes; the index, where there is one, still says what it was.
+        self._first_is_key = len(stream.index_entries) > 0 and bool(stream.index_entries[0].is_keyframe)
         self._shown = False
         self._late = False
-        self._too_large = stream.codec_context.width * stream.codec_context.height > PIXELS_MAX
-        self._known = getattr(stream.codec_context, "codec", None) is not None
+        self._known = _is_known(stream)
+        self._too_large = self._known and stream.codec_context.width * stream.codec_context.height > PIXELS_MAX
 
     def feed(self, packet: Any) -> None:
         """Try the packet, by itself first: hidden by an edit or not, it is the first that was recorded."""
@@ -240,7 +254,7 @@ class _FirstPicture:
             return
         data = bytes(packet)
         if self._fed == 0:
-            self._first_is_key = packet.is_keyframe
+            self._first_is_key = self._first_is_key or packet.is_keyframe
             if _decoded(_decoder(self.stream), [data, None]):
                 self._shown = self.decided = True
                 return

@@ -28,29 +28,30 @@ _FOREIGN_FAULTS = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, AssertionError, RecursionError,
     OSError, EOFError, NotImplementedError, struct.error,
 )  # fmt: skip
-_FIELDS = {
-    "Image Make": "make",
-    "Image Model": "model",
-    "Image Software": "software",
-    "Image Artist": "artist",
-    "Image ImageDescription": "description",
-    "Image Orientation": "orientation",
-    "Image DateTime": "date_time",
-    "EXIF DateTimeOriginal": "date_time_original",
-    "EXIF DateTimeDigitized": "date_time_digitized",
-    "EXIF OffsetTimeOriginal": "offset_time_original",
-    "EXIF SubSecTimeOriginal": "sub_second_original",
-    "EXIF ExposureTime": "exposure_time",
-    "EXIF FNumber": "f_number",
-    "EXIF ISOSpeedRatings": "iso",
-    "EXIF FocalLength": "focal_length",
-    "EXIF Flash": "flash",
-    "EXIF BodySerialNumber": "body_serial_number",
-    "EXIF LensModel": "lens_model",
-    "EXIF UserComment": "user_comment",
-    "GPS GPSMapDatum": "gps_map_datum",
-    "GPS GPSDate": "gps_date",
+_FIELDS = {  # tag -> our name; cameras differ in which of the two directories they write a tag into
+    "Make": "make",
+    "Model": "model",
+    "Software": "software",
+    "Artist": "artist",
+    "ImageDescription": "description",
+    "Orientation": "orientation",
+    "DateTime": "date_time",
+    "DateTimeOriginal": "date_time_original",
+    "DateTimeDigitized": "date_time_digitized",
+    "OffsetTimeOriginal": "offset_time_original",
+    "SubSecTimeOriginal": "sub_second_original",
+    "ExposureTime": "exposure_time",
+    "FNumber": "f_number",
+    "ISOSpeedRatings": "iso",
+    "FocalLength": "focal_length",
+    "Flash": "flash",
+    "BodySerialNumber": "body_serial_number",
+    "LensModel": "lens_model",
+    "UserComment": "user_comment",
+    "GPSMapDatum": "gps_map_datum",
+    "GPSDate": "gps_date",
 }
+_DIRECTORIES = ("EXIF", "Image", "GPS")
 
 
 class Exif:
@@ -59,11 +60,11 @@ class Exif:
     def __init__(self, tags: dict[str, Any]) -> None:
         """Keep what we name; thumbnails and maker notes are left in the original."""
         self._tags = tags
-        self.fields = {
-            name: text
-            for tag, name in _FIELDS.items()
-            if tag in tags and (text := str(tags[tag])[:FIELD_CHARACTERS_MAX].strip("\0 "))
-        }
+        self.fields = {name: text for tag, name in _FIELDS.items() if (text := self._field(tag))}
+
+    def _field(self, tag: str) -> str:
+        found = next((self._tags[key] for part in _DIRECTORIES if (key := f"{part} {tag}") in self._tags), "")
+        return str(found)[:FIELD_CHARACTERS_MAX].strip("\0 ")
 
     def position(self) -> Point | None:
         """Return where the photograph says it was taken."""
@@ -96,12 +97,17 @@ def read_exif(stream: BinaryIO) -> Exif:
         return Exif({})
 
 
-def decode_jpeg(data: bytes, notes: dict[str, object]) -> str:
-    """Return why a JPEG cannot be decoded; nothing when it can, or when this decoder does not know its coding."""
+def is_decodable(notes: dict[str, object]) -> bool:
+    """Say whether a JPEG is of a coding and a size that we decode; the others are judged by their structure."""
     width, height = notes.get("width", 0), notes.get("height", 0)
     pixels = width * height if isinstance(width, int) and isinstance(height, int) else 0
-    if notes.get("coding") not in _DECODABLE or notes.get("bits") != 8 or pixels > PIXELS_MAX:
-        return ""
+    return notes.get("coding") in _DECODABLE and notes.get("bits") == 8 and pixels <= PIXELS_MAX
+
+
+def decode_jpeg(data: bytes, notes: dict[str, object]) -> str:
+    """Return why a JPEG cannot be decoded; nothing when it can."""
+    width, height = notes.get("width", 0), notes.get("height", 0)
+    pixels = width * height if isinstance(width, int) and isinstance(height, int) else 0
     if pixels == 0:
         return "the picture has no size"
     decoder = av.CodecContext.create("mjpeg", "r")

@@ -176,10 +176,12 @@ class _File:
             self.facts.pop(key)
         if self.decode:
             self._look_exif()
-        if self.decode and self.kind.name == "jpeg" and not verdict.reason and self.source.size <= JPEG_BYTES_MAX:
-            self.facts["checked"] = "decoded"
-            return photo.decode_jpeg(self.source.read(0, self.source.size), verdict.notes)
-        return ""
+        if not self.decode or verdict.reason or self.kind.name != "jpeg":
+            return ""
+        if self.source.size > JPEG_BYTES_MAX or not photo.is_decodable(verdict.notes):
+            return ""
+        self.facts["checked"] = "decoded"
+        return photo.decode_jpeg(self.source.read(0, self.source.size), verdict.notes)
 
     def _look_exif(self) -> None:
         if self.kind.name not in _WITH_EXIF:

@@ -22,6 +22,8 @@ def check_pdf(source: Source) -> dict[str, object]:
 
 def check_zip(source: Source) -> dict[str, object]:
     """The end record of the archive."""
-    if b"PK\5\6" not in source.read(max(0, source.size - ZIP_TAIL_BYTES), ZIP_TAIL_BYTES):
+    tail = source.read(max(0, source.size - ZIP_TAIL_BYTES), ZIP_TAIL_BYTES)
+    record = tail[at:] if (at := tail.rfind(b"PK\5\6")) >= 0 else b""
+    if len(record) < 22 or len(record) < 22 + int.from_bytes(record[20:22], "little"):
         raise DamageError("cut off: the directory at the end is missing")
     return {}

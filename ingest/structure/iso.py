@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ingest.structure.source import Source
 
-BOXES_MAX = 500_000  # a day of fragments of half a second has 350,000
+BOXES_MAX = 400_000  # a day of fragments of half a second has 350,000
 INDEX_BYTES_MAX = 64 << 20  # three hours with sound have 12 MB; beyond this only the boxes are checked
 LOOKED_AT = 64  # samples of a track that are looked at for zeros
 _PARENTS = frozenset({b"trak", b"mdia", b"minf", b"stbl", b"udta", b"mvex", b"edts"})

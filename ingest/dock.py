@@ -187,7 +187,7 @@ class _Dock:
 
     def _close(self, session: SessionId) -> None:
         counts = {s: sum(o.status == s for o in self.outcomes) for s in ("sealed", "duplicate", "damaged", "failed")}
-        fields = {"device": self.device, "session": session, **counts}
+        fields: dict[str, str | int] = {"device": self.device, "session": session, **counts}
         self.vault.submit([Draft(type="dock.closed", actor=self.actor, fields=fields)])
 
     def _report(self, session: SessionId | None, inventory: Inventory, *, known: int, resumed: bool) -> DockReport:

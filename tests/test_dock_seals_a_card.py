@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
@@ -13,7 +13,6 @@ from hardware.errors import DeviceGoneError, DeviceReadError
 from hardware.volume import VolumeRecorder
 from ingest.dock import DockOptions, dock
 from ingest.errors import DeviceBusyError, RereadMismatchError
-from ingest.events import DockReport, Outcome
 from ingest.probe import Prober
 from ingest.pull import pull, reread
 from vault.errors import StorageError
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hardware.recorder import Item, ItemStream
+    from ingest.events import DockReport, Outcome
     from vault.vault import Vault
 
 JPEG = bytes.fromhex("ffd8ffdb004300") + bytes(range(1, 65)) + bytes.fromhex("ffd9")  # has both ends, no picture
@@ -170,7 +170,7 @@ class FaultyRecorder(VolumeRecorder):
                     given += count
                     return count
 
-                def __enter__(self) -> Failing:
+                def __enter__(self) -> Self:
                     return self
 
                 def __exit__(self, *_: object) -> None:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Meter:
-    """One bar, and lines above it. Silent about numbers where nobody watches a terminal."""
+    """Bars, and lines above them. Silent about numbers where nobody watches a terminal. Safe for threads."""
 
     def __init__(self, console: Console, *, shown: bool = True) -> None:
         self._console = console
-        self._bar = Progress(
+        self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             _Amount(),
@@ -27,29 +27,37 @@ class Meter:
             transient=True,
             disable=not (shown and console.is_terminal),
         )
-        self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._progress.stop()
 
-    def begin(self, what: str, total: int | None = None, *, unit: str = "bytes") -> None:
+    def begin(self, what: str, total: int | None = None, *, unit: str = "bytes") -> Bar:
         """Start a bar of `total` units (None: not known yet)."""
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(what, total=total, unit=unit)
+        return Bar(self._progress, self._progress.add_task(what, total=total, unit=unit))
+
+    def line(self, text: str) -> None:
+        """Write a line above the bars."""
+        self._console.print(Text(text), soft_wrap=True)
+
+
+class Bar:
+    """One bar of a meter."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
 
     def update(self, done: int, *, what: str | None = None, total: int | None = None) -> None:
         """Move the bar, and name what is being worked on."""
-        if self._task is not None:
-            self._bar.update(self._task, completed=done, total=total, description=what)
+        self._progress.update(self._task, completed=done, total=total, description=what)
 
-    def line(self, text: str) -> None:
-        """Write a line above the bar."""
-        self._console.print(Text(text), soft_wrap=True)
+    def end(self) -> None:
+        """Take the bar away."""
+        self._progress.remove_task(self._task)
 
 
 class _Amount(ProgressColumn):

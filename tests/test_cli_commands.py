@@ -135,6 +135,21 @@ def test_an_unreadable_file_fails_alone(vault, liuhen, tmp_path):
     assert liuhen("ingest", card).status == 0
 
 
+def test_several_cards_are_taken_at_once_and_reported_apart(vault, liuhen, tmp_path):
+    vault.close()
+    for number in range(3):
+        folder = tmp_path / f"card{number}"
+        folder.mkdir()
+        for name in ("a.log", "b.log"):
+            (folder / name).write_text(f"{number} {name}")
+    ended = liuhen("ingest", *(tmp_path / f"card{number}" for number in range(3)))
+    assert ended.status == 0, ended.err
+    for number in range(3):
+        assert f"card{number}: a.log" in ended.out
+        assert f"card{number}: 2 sealed" in ended.out
+    assert len(liuhen("device", "list", "--json").lines) == 3
+
+
 def test_ingest_can_link_to_a_case(vault, liuhen, card):
     vault.close()
     assert liuhen("case", "new", "案1", "--title", "采伐").status == 0

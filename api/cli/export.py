@@ -36,7 +36,7 @@ def export(
     """Write a BagIt bag: originals, log entries, proofs, records and a verifier that needs only Python."""
     with invocation.vault() as vault, Meter(invocation.err, shown=not invocation.json) as meter:
         case, clips = sort_out(vault, what)
-        meter.begin(output.name)
+        bar = meter.begin(output.name)
         done = write_bag(
             vault,
             clips,
@@ -46,7 +46,7 @@ def export(
             purpose=purpose,
             withhold=withhold or (),
             overwrite=force,
-            on_progress=lambda count, total: meter.update(count, total=total),
+            on_progress=lambda count, total: bar.update(count, total=total),
         )
     if invocation.json:
         invocation.document(

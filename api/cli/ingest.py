@@ -1,14 +1,18 @@
 """`liuhen ingest`: take footage off cards and folders, and seal it."""
 
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api import present
+from api.cli import shapes
 from api.cli.invocation import Invocation, command, name_text
-from api.progress import Meter
+from api.progress import Bar, Meter
 from hardware.errors import HardwareError
 from hardware.volume import VolumeRecorder
 from ingest.dock import DockOptions, dock
@@ -20,6 +24,8 @@ from vault.vault import Vault
 
 if TYPE_CHECKING:
     from vault.errors import LiuhenError
+
+DEVICES_MAX = 20  # docked at once: a full rack at shift end
 
 
 def register(app: typer.Typer) -> None:
@@ -47,15 +53,13 @@ def ingest(
     faults: list[LiuhenError | HardwareError] = []
     with invocation.vault() as vault, prober, Meter(invocation.out, shown=not invocation.json) as meter:
         record = None if case is None else vault.catalogue.find_case(case)
-        session = _Session(invocation, vault, prober, meter, skip_known=skip_known)
-        for path in paths:
-            try:
-                report = session.take(path)
-            except (HardwareError, IngestError) as err:  # this device cannot be taken; the others go on
-                faults.append(err)
+        station = _Station(invocation, vault, prober, meter, skip_known=skip_known, several=len(paths) > 1)
+        for path, report in station.take_all(paths):
+            if not isinstance(report, DockReport):
+                faults.append(report)
                 continue
             if record is not None:
-                _link(vault, session.actor, report, record)
+                _link(vault, station.actor, report, record)
             if not report.ok:
                 faults.append(_incomplete(path, report))
     for fault in faults[1:]:
@@ -64,53 +68,79 @@ def ingest(
         raise faults[0]
 
 
-class _Session:
-    """Docks one path after the other and tells what happens."""
+class _StoppedError(BaseException):
+    """Ends a dock thread after Ctrl-C; what it had sealed stays sealed."""
 
-    def __init__(self, invocation: Invocation, vault: Vault, prober: Prober, meter: Meter, *, skip_known: bool) -> None:
+
+class _Station:
+    """Docks several paths at once, so that a slow device never stalls another, and tells what happens."""
+
+    def __init__(
+        self, invocation: Invocation, vault: Vault, prober: Prober, meter: Meter, *, skip_known: bool, several: bool
+    ) -> None:
         self.invocation = invocation
         self.vault = vault
         self.prober = prober
         self.meter = meter
-        self.skip_known = skip_known
+        self.several = several
+        self.options = DockOptions(skip_known=skip_known, sm3=invocation.settings.sm3)
         self.actor = invocation.actor(vault)
+        self._stop = threading.Event()
+        self._telling = threading.Lock()
+
+    def take_all(self, paths: list[Path]) -> Iterator[tuple[Path, DockReport | HardwareError | IngestError]]:
+        """Dock every path; yields each report, or the error for which a device could not be taken, in order."""
+        with ThreadPoolExecutor(min(len(paths), DEVICES_MAX), thread_name_prefix="dock") as pool:
+            try:
+                for path, future in [(path, pool.submit(self.take, path)) for path in paths]:
+                    try:
+                        yield path, future.result()
+                    except (HardwareError, IngestError) as err:  # this device cannot be taken; the others go on
+                        yield path, err
+            except BaseException:
+                self._stop.set()
+                raise
 
     def take(self, path: Path) -> DockReport:
         """Dock one path to its end."""
-        options = DockOptions(skip_known=self.skip_known, sm3=self.invocation.settings.sm3)
         started = time.monotonic()
-        self.meter.begin(name_text(path.name))
-        with VolumeRecorder(path) as recorder:
-            report = dock(self.vault, recorder, self.actor, self.prober, options=options, on_event=self._on_event)
+        bar = self.meter.begin(name_text(path.name))
+        try:
+            with VolumeRecorder(path) as recorder:
+                label = name_text(recorder.identity().label)
+                report = dock(
+                    self.vault,
+                    recorder,
+                    self.actor,
+                    self.prober,
+                    options=self.options,
+                    on_event=lambda event: self._on_event(event, bar, f"{label}: " if self.several else ""),
+                )
+        finally:
+            bar.end()
         if not self.invocation.json:
             self._tell_end(report, time.monotonic() - started)
         return report
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, event: Event, bar: Bar, label: str) -> None:
         match event:
             case Progress():
-                what = f"{event.files_done + 1}/{event.files_total} {event.path.rpartition('/')[2]}"
-                self.meter.update(event.bytes_done, what=what, total=event.bytes_total)
+                if self._stop.is_set():
+                    raise _StoppedError
+                what = f"{label}{event.files_done + 1}/{event.files_total} {event.path.rpartition('/')[2]}"
+                bar.update(event.bytes_done, what=what, total=event.bytes_total)
             case Outcome():
-                self._tell_outcome(event)
+                with self._telling:
+                    self._tell_outcome(event, label)
 
-    def _tell_outcome(self, outcome: Outcome) -> None:
+    def _tell_outcome(self, outcome: Outcome, label: str) -> None:
         if self.invocation.json:
-            self.invocation.document(
-                {
-                    "clip": None if outcome.clip is None else str(outcome.clip),
-                    "name": outcome.name,
-                    "path": outcome.path,
-                    "bytes": outcome.size,
-                    "index": outcome.index,
-                    "status": outcome.status,
-                    "error": outcome.reason or None,
-                }
-            )
+            self.invocation.document(shapes.outcome(outcome))
             return
         digest = "" if outcome.clip is None else present.short(outcome.clip, 12)
-        parts = [self.invocation.say(f"status.{outcome.status}"), digest, present.size(outcome.size), outcome.path]
-        self.meter.line("  ".join([*(part for part in parts if part), *([outcome.reason] if outcome.reason else [])]))
+        status = self.invocation.say(f"status.{outcome.status}")
+        parts = [status, digest, present.size(outcome.size), label + outcome.path, outcome.reason]
+        self.meter.line("  ".join(part for part in parts if part))
 
     def _tell_end(self, report: DockReport, seconds: float) -> None:
         say, label = self.invocation.say, name_text(report.label)

@@ -15,9 +15,9 @@ def register(app: typer.Typer) -> None:
 def rebuild(invocation: Invocation) -> None:
     """Make the catalogue again from the verified log, its records and its originals. Needs the vault alone."""
     with Meter(invocation.err, shown=not invocation.json) as meter:
-        meter.begin("rebuild", unit="entries")
+        bar = meter.begin("rebuild", unit="entries")
         entries = rebuild_catalogue(
-            invocation.configuration.data, on_progress=lambda done, total: meter.update(done, total=total)
+            invocation.configuration.data, on_progress=lambda done, total: bar.update(done, total=total)
         )
     if invocation.json:
         invocation.document({"entries": entries})

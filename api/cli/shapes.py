@@ -9,6 +9,7 @@ from hardware.recorder import printable
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from ingest.events import Outcome
     from vault.model import Acquisition, CaseRecord, Clip, ClipLink, Device
     from vault.vault import HistoryItem
 
@@ -16,6 +17,19 @@ if TYPE_CHECKING:
 def moment(value: datetime | None) -> str | None:
     """Write an instant as RFC 3339 UTC with milliseconds."""
     return None if value is None else f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond // 1000:03d}Z"
+
+
+def outcome(value: Outcome) -> dict[str, object]:
+    """Describe the end of one file of a dock session."""
+    return {
+        "clip": None if value.clip is None else str(value.clip),
+        "name": value.name,
+        "path": value.path,
+        "bytes": value.size,
+        "index": value.index,
+        "status": value.status,
+        "error": value.reason or None,
+    }
 
 
 def clip(value: Clip) -> dict[str, object]:

@@ -10,7 +10,7 @@ import typer
 from api.cli.invocation import Invocation, command, name_text
 from api.errors import UsageError
 from api.i18n import Translator
-from api.progress import Meter
+from api.progress import Bar, Meter
 from vault.verdict import TRUST_SELF_EN, TRUST_SELF_ZH, Report
 from vault.verify import Progress, verify_vault
 
@@ -60,14 +60,16 @@ def read_note(path: Path) -> bytes:
 
 def follow(meter: Meter, say: Translator) -> Callable[[Progress], None]:
     """Return what moves the bar: one bar a step."""
-    current = 0
+    bars: dict[int, Bar] = {}
 
     def on_progress(progress: Progress) -> None:
-        nonlocal current
-        if progress.step != current:
-            current = progress.step
-            meter.begin(say("verify.step", number=progress.step), progress.total, unit=progress.unit)
-        meter.update(progress.done, total=progress.total)
+        if progress.step not in bars:
+            for bar in bars.values():
+                bar.end()
+            bars.clear()
+            title = say("verify.step", number=progress.step)
+            bars[progress.step] = meter.begin(title, progress.total, unit=progress.unit)
+        bars[progress.step].update(progress.done, total=progress.total)
 
     return on_progress
 

@@ -46,6 +46,9 @@ def test_the_largest_statement_still_fits_into_an_entry() -> None:
     "statement",
     [
         replace(make_statement(1), id=""),
+        replace(make_statement(1), id="a\0b"),
+        replace(make_statement(1), id="编号"),
+        replace(make_statement(1), fields={**make_statement(1).fields, "clip": "sha256:\n"}),
         replace(make_statement(1), actor_id="\udc80"),
         replace(make_statement(1), actor_id="x" * STATEMENT_BYTES_MAX),
         replace(make_statement(1), type="clip.teleported"),

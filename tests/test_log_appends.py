@@ -383,3 +383,24 @@ def test_an_interrupted_restoration_leaves_nothing(tmp_path: Path, signer: Signe
     (tmp_path / "new.db").replace(tmp_path / "catalogue.db")
     with pytest.raises(CatalogueMismatchError, match="holds no log"):
         Log.open(tmp_path, signer, now_ms=clock)
+
+
+def test_a_vault_whose_log_is_gone_does_not_begin_another(tmp_path: Path, signer: Signer, clock: FrozenClock) -> None:
+    """I3: a log directory that is not mounted is no empty log."""
+    (tmp_path / "log").rename(tmp_path / "elsewhere")
+    with pytest.raises(VaultMissingError, match=r"there is no .*log"):
+        Log.open(tmp_path, signer, now_ms=clock)
+    assert not (tmp_path / "log").exists()
+
+
+def test_partial_tiles_that_another_process_filled_are_pruned_too(
+    tmp_path: Path, signer: Signer, clock: FrozenClock
+) -> None:
+    with Log.open(tmp_path, signer, now_ms=clock) as one:
+        one.append(make_statements(0, 250))
+        dead = Log.open(tmp_path, signer, now_ms=clock)
+        dead.append(make_statements(250, 260))
+        dead._release()  # as if it were killed
+        one.append(make_statements(260, 261))
+    assert not (tmp_path / "log/tile/0/000.p").exists()
+    assert not (tmp_path / "log/tile/entries/000.p").exists()

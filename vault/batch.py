@@ -61,8 +61,10 @@ class IndexRow:
 def prepare(statement: Statement) -> Prepared:
     """Check a statement and encode it; raises EntryInvalidError."""
     check_statement(statement)
-    if not statement.id:
-        raise EntryInvalidError(f"a statement of type {statement.type} has no id")
+    subjects = statement.subjects()
+    for key in (statement.id, *subjects.values()):  # what the index finds entries by
+        if not (key.isascii() and key.isprintable() and key):
+            raise EntryInvalidError(f"entry {statement.id!r} ({statement.type}): {key!r} is not printable ASCII")
     for name, value in statement.fields.items():
         if isinstance(value, int) and abs(value) > INTEGER_MAX:
             raise EntryInvalidError(f"entry {statement.id}: {name} is {value}, beyond ±{INTEGER_MAX}")
@@ -72,7 +74,7 @@ def prepare(statement: Statement) -> Prepared:
         raise EntryInvalidError(f"entry {statement.id!r} cannot be written as JSON: {err}") from err
     if len(data) > STATEMENT_BYTES_MAX:
         raise EntryInvalidError(f"entry {statement.id} has {len(data)} bytes, more than {STATEMENT_BYTES_MAX}")
-    return Prepared(statement, data, hashlib.sha256(data).digest(), statement.subjects())
+    return Prepared(statement, data, hashlib.sha256(data).digest(), subjects)
 
 
 def canonical(document: Mapping[str, object]) -> bytes:

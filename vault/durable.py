@@ -193,10 +193,15 @@ def _accept_identical(path: Path, data: bytes) -> None:
 def _write_and_rename(temporary: Path, path: Path, data: bytes) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
-        _write_all(descriptor, data)
-    finally:
-        os.close(descriptor)
-    os.replace(temporary, path)  # noqa: PTH105 # Path.replace does the same call with more work around it
+        try:
+            _write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)  # noqa: PTH105 # Path.replace does the same call with more work around it
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

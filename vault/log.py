@@ -21,7 +21,6 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -29,7 +28,8 @@ from vault import durable, restore
 from vault.batch import Batch, prepare
 from vault.checkpoint import parse_checkpoint, parse_vkeys
 from vault.entry import decode
-from vault.errors import CheckpointInvalidError, StorageError, VaultError, VaultExistsError
+from vault.errors import CheckpointInvalidError, StorageError, VaultError, VaultExistsError, VaultMissingError
+from vault.gather import Call, Gatherer
 from vault.merkle import EMPTY_ROOT
 from vault.publish import Publication
 from vault.reader import LogReader
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from vault.batch import Planned, Prepared
+    from vault.batch import Planned
     from vault.checkpoint import Checkpoint
     from vault.entry import LogEntry, Statement
     from vault.signer import Signer
@@ -64,24 +64,6 @@ class Receipt:
     repeated: bool  # the log had it before
 
 
-class _Call:
-    """One `append` on its way through a batch."""
-
-    __slots__ = ("error", "leads", "planned", "prepared", "receipts", "wake")
-
-    def __init__(self, prepared: list[Prepared]) -> None:
-        self.prepared = prepared
-        self.planned: list[Planned] = []
-        self.receipts: list[Receipt] | None = None
-        self.error: VaultError | None = None
-        self.wake = threading.Event()
-        self.leads = False
-
-    @property
-    def done(self) -> bool:
-        return self.receipts is not None or self.error is not None
-
-
 class Log:
     """An open log. Safe for threads; several processes may have one open."""
 
@@ -98,10 +80,8 @@ class Log:
         self._state: State | None = None
         self._stopped: StorageError | None = None
         self._clock_regress_ms = 0
+        self._gatherer = Gatherer(self._commit, statements_max=BATCH_STATEMENTS)
         self._turn = threading.Lock()  # the file lock keeps processes apart, this one the threads of one
-        self._mutex = threading.Lock()  # over the queue and who leads
-        self._queue: deque[_Call] = deque()
-        self._led = False
         self._settler: threading.Thread | None = None
         self._settled = 0  # entries whose files are synced
         self._unsettled_batches = 0
@@ -131,6 +111,8 @@ class Log:
     @classmethod
     def open(cls, root: Path, signer: Signer, *, now_ms: Callable[[], int]) -> Self:
         """Open the log and finish what a crash left: raises IntegrityError rather than guess."""
+        if not (root / "log").is_dir():  # lost, or on a disk that is not mounted: never begin a new one beside it
+            raise VaultMissingError(f"there is no {root / 'log'}")
         staging = Staging.open(root / "catalogue.db")
         try:
             origin = parse_checkpoint(staging.required_checkpoint()).origin
@@ -205,74 +187,16 @@ class Log:
         if len(statements) > CALL_STATEMENTS_MAX:
             pieces = range(0, len(statements), CALL_STATEMENTS_MAX)
             return [each for at in pieces for each in self.append(statements[at : at + CALL_STATEMENTS_MAX])]
-        call = _Call([prepare(statement) for statement in statements])
+        call = Call([prepare(statement) for statement in statements])
         if not call.prepared:
             return []
-        if not self._enqueue(call):
-            self._await(call)
-        if not call.done:
-            self._lead()
-        if call.error is not None:
-            raise call.error
-        assert call.receipts is not None  # noqa: S101 # done without an error
-        return call.receipts
-
-    # --- the queue: whoever finds no leader leads one batch, then the first in the queue does -------------------------
-
-    def _enqueue(self, call: _Call) -> bool:
-        """Put a call into the queue; say whether its thread must lead."""
-        with self._mutex:
-            self._queue.append(call)
-            lead, self._led = not self._led, True
-            return lead
-
-    def _await(self, call: _Call) -> None:
-        """Wait until the call is done or its thread must lead."""
-        try:
-            call.wake.wait()
-        except BaseException:  # an interrupted thread must not take the leadership with it
-            with self._mutex:
-                if call in self._queue:
-                    self._queue.remove(call)
-                if call.leads:
-                    self._hand_over()
-            raise
-
-    def _lead(self) -> None:
-        """Commit one batch, the first calls of the queue, and name the next leader."""
-        calls = self._take()
-        try:
-            self._commit(calls)
-        except VaultError as err:
-            for call in calls:
-                call.error = call.error or err
-        finally:
-            for call in calls:
-                if not call.done:
-                    call.error = StorageError("the sequencer was interrupted; repeat with the same ids")
-            with self._mutex:
-                self._hand_over()
-            for call in calls:
-                call.wake.set()
-
-    def _take(self) -> list[_Call]:
-        calls: list[_Call] = []
-        count = 0
-        with self._mutex:
-            while self._queue and (not calls or count + len(self._queue[0].prepared) <= BATCH_STATEMENTS):
-                calls.append(self._queue.popleft())
-                count += len(calls[-1].prepared)
-        return calls
-
-    def _hand_over(self) -> None:
-        self._led = bool(self._queue)
-        if self._led:
-            self._queue[0].leads = True
-            self._queue[0].wake.set()
+        self._gatherer.run(call)
+        receipts: list[Receipt] = call.answer
+        return receipts
 
     # --- one batch ---------------------------------------------------------------------------------------------------
 
-    def _commit(self, calls: list[_Call]) -> None:
+    def _commit(self, calls: list[Call]) -> None:
         with self._exclusive() as state:
             batch = self._plan(calls, state)
             checkpoint = self._write(batch, state) if batch.entries else state.checkpoint
@@ -281,7 +205,7 @@ class Log:
                     self._answer(call, checkpoint)
         self._settle_sometimes()
 
-    def _plan(self, calls: list[_Call], state: State) -> Batch:
+    def _plan(self, calls: list[Call], state: State) -> Batch:
         prepared = [each for call in calls for each in call.prepared]
         now = self._now_ms()
         self._clock_regress_ms = max(self._clock_regress_ms, state.time_ms - now)
@@ -310,6 +234,7 @@ class Log:
         )
         # Dead from here on: the batch is in the log; whoever comes next writes these files from the staged row.
         self._publication.write_tiles(files, tail.size)
+        self._publication.remember_filled(files)
         self._publication.write_checkpoint(checkpoint.note)
         self._state = State(tail, checkpoint, batch.time_ms)
         self._wrote = True
@@ -317,9 +242,9 @@ class Log:
         self._unsettled_bytes += len(staged.entries)
         return checkpoint
 
-    def _answer(self, call: _Call, checkpoint: Checkpoint) -> None:
+    def _answer(self, call: Call, checkpoint: Checkpoint) -> None:
         try:
-            call.receipts = [self._receipt(each, checkpoint) for each in call.planned]
+            call.answer = [self._receipt(each, checkpoint) for each in call.planned]
         except VaultError as err:  # an older entry could not be read back
             call.error = err
 

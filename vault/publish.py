@@ -32,9 +32,7 @@ class Publication:
         """Write the files of a batch. In a replay the log ends at `final_size`: partial tiles filled by then go."""
         for tile, data in files:
             path = self.directory / tile.path
-            if tile.width == TILE_WIDTH:
-                self._filled.append(tile)
-            elif (tile.number + 1) * TILE_WIDTH <= final_size >> 8 * max(tile.level, 0):
+            if tile.width < TILE_WIDTH and (tile.number + 1) * TILE_WIDTH <= final_size >> 8 * max(tile.level, 0):
                 with durable.storage_errors(path, "remove"):
                     path.unlink(missing_ok=True)  # a power cut may have torn it; the full tile replaces it
                 continue
@@ -43,6 +41,10 @@ class Publication:
     def write_checkpoint(self, note: bytes) -> None:
         """Publish a checkpoint; its tiles must stand."""
         durable.replace_recreatable(self.directory / "checkpoint", note, temporary=self._temporary)
+
+    def remember_filled(self, files: Iterable[TileFile]) -> None:
+        """Keep in mind which tiles became full, whoever wrote them: their partial copies can go after a sync."""
+        self._filled += [tile for tile, _ in files if tile.width == TILE_WIDTH]
 
     def take_filled(self) -> list[Tile]:
         """Return the tiles that were filled since the last call."""

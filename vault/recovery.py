@@ -114,7 +114,9 @@ class Recovery:
                     f" its checkpoint says {signed.size} with {signed.root.hex()}"
                 )
             self._refuse_other_batch(tail, entries)
-            if publication is not None:
+            if publication is None:
+                self._publication.remember_filled(files)
+            else:
                 publication.write_tiles(files, self.committed.size)
             tail = grown
         return tail

@@ -56,7 +56,7 @@ def _read(index: int, data: bytes) -> tuple[str, bytes, dict[str, int]]:
     try:
         document = json.loads(data)
         statement = document["statement"]
-        links = {statement[kind]: prev for kind, prev in document["prev"].items()}
+        links = {str(statement[kind]): prev for kind, prev in document["prev"].items()}
         identity = statement["id"]
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise EntryInvalidError(f"entry {index} is not a log entry: {err}") from err

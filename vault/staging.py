@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vault import durable
 from vault.batch import Known
-from vault.errors import CatalogueMismatchError, StorageError, VaultExistsError, VaultMissingError
+from vault.errors import CatalogueMismatchError, StorageError, VaultError, VaultExistsError, VaultMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vault.batch import IndexRow
 
 BUSY_TIMEOUT_S = 60.0
+SQLITE_OLDEST = (3, 37)  # STRICT tables
 WAL_PAGES = 4000  # 32 MiB of log before SQLite copies it into the database
 
 LOG_TABLES = """
@@ -63,6 +64,14 @@ class SequencerConflictError(StorageError):
     """Another sequencer committed in between although this one held the lock: the lock does not work here."""
 
     remedy = "Keep the data directory on a local file system and run one Liuhen at a time."
+
+
+class SqliteTooOldError(VaultError):
+    """The sqlite3 module of this Python lacks what the catalogue needs."""
+
+    remedy = (
+        "Use a Python with a newer SQLite: that of Debian 12 or Ubuntu 24.04, of python.org, or of `uv python install`."
+    )
 
 
 class StagedBatch(NamedTuple):
@@ -222,6 +231,8 @@ def create_database(path: Path) -> None:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    if sqlite3.sqlite_version_info < SQLITE_OLDEST:
+        raise SqliteTooOldError(f"this Python has SQLite {sqlite3.sqlite_version}, the catalogue needs 3.37 or newer")
     with _sqlite_errors(path):
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode={mode}",

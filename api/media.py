@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 OPEN_MAX = 16  # media kept open: a three-hour clip's plan takes some tens of MB
 PIECE_BYTES = 1 << 20
+SEND_BYTES = 1 << 18  # sent at once: large enough to be rare, small enough to be soon
 SERVICE = "liuhen"  # account under which the service itself acts
 # What a browser may show by itself; anything else is offered for download only.
 _IMAGE_TYPES = {
@@ -125,7 +126,17 @@ class MediaDesk:
         self.derivatives.ensure(clip, again=True)
 
     def showing(self, clip: Clip) -> Showing:
-        """Return how this clip is shown; starts a playable copy where one is needed."""
+        """Return how this clip is shown; starts a playable copy where one is needed.
+
+        Never raises for bad bytes: they are recorded, and the page shows what `fault` then says.
+        """
+        try:
+            return self._showing(clip)
+        except (IntegrityError, StorageError) as err:
+            self.report_fault(clip.id, err, self._service())
+            return Showing(kind="none", state="failed", error=str(err))
+
+    def _showing(self, clip: Clip) -> Showing:
         plan = plan_playback(clip.facts)
         match plan.kind:
             case "image":
@@ -273,6 +284,20 @@ class RangeResponse(StreamingResponse):
             await run_in_threadpool(self._on_fault, err)
 
 
+def gathered(pieces: Iterator[bytes], least: int = SEND_BYTES) -> Iterator[bytes]:
+    """Join small pieces: interleaved sound comes in hundreds of runs, and every piece sent costs a change of threads."""
+    held: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= least:
+            yield held[0] if len(held) == 1 else b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)
+
+
 def answer(
     request: Request, item: Servable, *, on_fault: Callable[[Exception], None], headers: dict[str, str] | None = None
 ) -> Response:
@@ -299,7 +324,7 @@ def answer(
     status = 206 if part.partial else 200
     if request.method == "HEAD":
         return Response(status_code=status, headers=all_headers)
-    pieces = item.read(part.start, part.end)
+    pieces = gathered(item.read(part.start, part.end))
     try:
         first = next(pieces, b"")
     except (IntegrityError, StorageError) as err:

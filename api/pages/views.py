@@ -18,6 +18,8 @@ from api.media import Servable, Showing, answer
 from api.pages.clip import attachment
 from api.purposes import in_words
 from api.refusals import NotPlayableError, ViewRefusedError
+from transcode.virtual import VirtualMedia
+from vault.errors import IntegrityError, StorageError
 from vault.model import Clip
 
 if TYPE_CHECKING:
@@ -38,6 +40,14 @@ class OpenView:
         self.session: Session = session
         self.grant: Grant = grant
         self.clip: Clip = desk.vault.catalogue.clip(grant.clip)
+
+    def media(self) -> VirtualMedia:
+        """Open what the player reads; bad bytes found on the way are recorded."""
+        try:
+            return self.desk.media.media(self.clip)
+        except (IntegrityError, StorageError) as err:
+            self.on_fault(err)
+            raise
 
     def on_fault(self, err: Exception) -> None:
         """Record that the clip's bytes failed while they were served."""
@@ -88,19 +98,19 @@ def retry_copy(request: Request, viewing: Viewing) -> JSONResponse:
 @router.api_route("/views/{view}/media", methods=["GET", "HEAD"])
 def media(request: Request, viewing: Viewing) -> Response:
     """Serve ranges of what the player plays: the original as a virtual file, or its playable copy."""
-    return viewing.serve(request, viewing.desk.media.media(viewing.clip))
+    return viewing.serve(request, viewing.media())
 
 
 @router.get("/views/{view}/media.m3u8")
 def playlist(viewing: Viewing) -> Response:
     """Return the playlist over byte ranges of the same file, for players that want HLS."""
-    return Response(viewing.desk.media.media(viewing.clip).hls_playlist("media"), media_type=HLS_TYPE)
+    return Response(viewing.media().hls_playlist("media"), media_type=HLS_TYPE)
 
 
 @router.get("/views/{view}/frames")
 def frames(viewing: Viewing) -> JSONResponse:
     """Return when each picture is shown, for exact stepping."""
-    times = viewing.desk.media.media(viewing.clip).frame_times()
+    times = viewing.media().frame_times()
     return JSONResponse({"timescale": times.timescale, "pts": times.ticks, "end": times.end})
 
 

@@ -461,7 +461,26 @@ def test_every_flipped_bit_of_log_and_records_is_found(scene: Scene) -> None:
         assert_flips_are_found(scene.root, path, range(path.stat().st_size))
 
 
-# --- a vault at work -------------------------------------------------------------------------------------------------------
+# --- a vault that was killed, a vault at work -------------------------------------------------------------------------------------------------------
+
+
+def test_an_append_that_was_committed_but_not_published_is_a_finding(scene: Scene, tmp_path: Path) -> None:
+    """Killed between commit and publication: the database holds the batch, the next start publishes it."""
+    killed = tmp_path / "killed"
+    with Vault.open(scene.root) as vault:
+        vault.open_view(vault.actor("zhang", role="custodian"), scene.clips[1], "调阅")
+        shutil.copytree(scene.root, killed)  # as kill -9 leaves it: nothing was closed
+    with sqlite3.connect(killed / "catalogue.db") as database:
+        database.execute("DELETE FROM view WHERE position = 15")  # the projection comes after the publication
+        database.execute("UPDATE projected SET size = 15")
+    dead = Scene(root=killed, clips=scene.clips, case=scene.case, checkpoints=scene.checkpoints)
+    roll_back(dead, scene.checkpoints[-1])
+    report = verify_vault(killed)
+    assert found(report) == ""
+    assert [finding.object.partition("/")[0] for finding in report.findings] == ["catalogue.db (cp)", "records"]
+    Vault.open(killed).close()
+    report = verify_vault(killed)
+    assert (found(report), report.size, report.findings) == ("", 16, [])
 
 
 def test_a_vault_can_be_verified_while_it_is_written_to(scene: Scene) -> None:

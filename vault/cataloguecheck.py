@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import sqlite3
 import tempfile
 from pathlib import Path
@@ -35,9 +36,7 @@ class Snapshot:
     def __init__(self, path: Path) -> None:
         self._path = path
         with self._errors():
-            self._connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-            )
+            self._connection = sqlite3.connect(_uri(path), uri=True, isolation_level=None, check_same_thread=False)
             self._connection.execute("BEGIN")
             row = self._connection.execute("SELECT body FROM cp").fetchone()
             self.checkpoint: bytes | None = row[0] if row else None
@@ -119,6 +118,12 @@ class Expected:
         self._connection.close()
         self._engine.dispose()
         self._folder.cleanup()
+
+
+def _uri(path: Path) -> str:
+    """Name the database for reading; on a read-only medium, where SQLite cannot make its lock file, as immutable."""
+    writable = os.access(path.parent, os.W_OK) or path.with_name(path.name + "-wal").exists()
+    return f"{path.absolute().as_uri()}?mode=ro{'' if writable else '&immutable=1'}"
 
 
 def _table_faults(

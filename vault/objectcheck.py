@@ -117,9 +117,9 @@ def _scan(path: Path, chunk_bytes: int, *, digest: bool, chunks: bool) -> _Scan:
     """Read a file to its end, hashing what is asked for."""
     whole, chunk_list, size = hashlib.sha256(), [], 0
     with path.open("rb", buffering=0) as file:
-        if digest:  # drop clean pages: what the disk holds is the question, not what memory remembers of it
+        if digest and hasattr(os, "posix_fadvise"):
+            # Drop clean pages: what the disk holds is the question, not what memory remembers of it.
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
         buffer = memoryview(bytearray(chunk_bytes))
         while count := _fill(file, buffer):
             size += count

@@ -92,12 +92,15 @@ def test_a_damaged_index_of_the_file_is_told_as_well(vault: Vault, clip: Digest,
 
 def test_with_the_log_unwritable_the_page_says_that_nothing_is_shown(vault: Vault, clip: Digest, page: Page) -> None:
     """I6: REC-05 not writable -> nothing served, in words a person understands."""
-    vault.log.close()  # the sequencer takes nothing any more
+    size = vault.reader.checkpoint().size
+    obstacle = vault.root / "log" / "tile" / "entries" / "000.p" / str(size + 1)
+    obstacle.mkdir()  # the next entry cannot be published; all that is there can be read
     page.locator(".row-link").click()
     until(page, STATE, lambda state: state == "refused")
     words = page.inner_text("[data-message]")
     assert "Nothing is shown in secret" in words
     assert page.evaluate("() => document.querySelector('video').currentSrc") == ""
+    obstacle.rmdir()
 
 
 def test_signing_out_elsewhere_is_told_at_the_next_click(vault: Vault, clip: Digest, page: Page) -> None:

@@ -179,6 +179,24 @@ def test_a_deep_link_starts_at_its_second(page: Page, base: str) -> None:
     assert page.evaluate(TIME) >= 7.5
 
 
+def test_the_playlist_plays_the_same_bytes(page: Page, base: str, watch: Watch) -> None:
+    """Safari-class players take the HLS playlist; Chromium can, so it stands in for them here."""
+    open_clip(page, base, "DSJ0012_20261120101203_0001.mp4")
+    until(page, STATE, lambda state: state == "playing")
+    page.evaluate(
+        """() => {
+          const video = document.querySelector('video');
+          const playlist = video.querySelector('[type="application/vnd.apple.mpegurl"]').src;
+          video.replaceChildren();
+          video.src = playlist;
+          video.play();
+        }"""
+    )
+    until(page, TIME, lambda now: now > 0.5)
+    assert page.evaluate("() => Math.round(document.querySelector('video').duration)") == 12
+    assert any(path.endswith("/media.m3u8") for _, path in watch.requests)
+
+
 def test_keys_of_the_player(page: Page, base: str) -> None:
     open_clip(page, base, "DSJ0012_20261120101203_0001.mp4")
     until(page, STATE, lambda state: state == "playing")

@@ -5,6 +5,7 @@ Every route below /views/{view} goes through `Viewing`: there is no other way to
 
 # ruff: noqa: FAST003 - the path parameter `view` is taken by the dependency `Viewing` of every route here
 
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -111,7 +112,10 @@ def playlist(viewing: Viewing) -> Response:
 def frames(viewing: Viewing) -> JSONResponse:
     """Return when each picture is shown, for exact stepping."""
     times = viewing.media().frame_times()
-    return JSONResponse({"timescale": times.timescale, "pts": times.ticks, "end": times.end})
+    gaps = (after - before for before, after in pairwise((*times.ticks, times.end)))
+    runs = [(gap, sum(1 for _ in same)) for gap, same in groupby(gaps)]  # an even clip of hours is one run
+    start = times.ticks[0] if times.ticks else 0
+    return JSONResponse({"timescale": times.timescale, "start": start, "runs": runs})
 
 
 @router.api_route("/views/{view}/picture", methods=["GET", "HEAD"])

@@ -16,8 +16,16 @@ export class Frames {
   static async load(url) {
     const answer = await fetch(url);
     if (!answer.ok) return null;
-    const { timescale, pts, end } = await answer.json();
-    return pts.length > 1 ? new Frames(pts.map((tick) => tick / timescale), end / timescale) : null;
+    const { timescale, start, runs } = await answer.json();
+    const times = [];
+    let tick = start;
+    for (const [gap, count] of runs) {
+      for (let each = 0; each < count; each += 1) {
+        times.push(tick / timescale);
+        tick += gap;
+      }
+    }
+    return times.length > 1 ? new Frames(times, tick / timescale) : null;
   }
 
   get count() {

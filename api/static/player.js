@@ -84,8 +84,8 @@ function tellFault({ fault }) {
 }
 
 async function faulted(view) {
-  if (root.dataset.state === "fault") return;
-  root.dataset.state = "fault";
+  if (root.dataset.state === "stopped" || root.dataset.state === "fault") return;
+  root.dataset.state = "stopped";
   video.pause();
   try {
     const now = await status(view);
@@ -198,4 +198,6 @@ async function show(opened) {
   return play(view);
 }
 
-start().catch(tellRefusal);
+// A page that a browser renders ahead of a click is not looked at by anybody yet.
+if (document.prerendering) document.addEventListener("prerenderingchange", () => start().catch(tellRefusal), { once: true });
+else start().catch(tellRefusal);

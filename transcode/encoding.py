@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
+from av.video.frame import PictureType
+from av.video.reformatter import ColorRange, VideoReformatter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +34,7 @@ PICTURE_OPTIONS = {
     "forced-idr": "1",
 }
 THREADS = 2
+UNSAID, BT709, BT601 = 2, 1, 6  # ISO/IEC 23091-2 code points, the same for matrix, primaries and transfer
 SOUND_RATES = (16000, 22050, 24000, 32000, 44100, 48000)  # what browsers decode without doubt; 8 kHz goes up to 16
 SOUND_FRAME = 1024  # samples of an AAC frame
 SOUND_BITS_A_CHANNEL = 64_000
@@ -79,6 +82,13 @@ class PictureLane:
         target.codec_context.thread_count = THREADS
         if rotation:
             target.set_display_rotation(rotation)
+        # Untagged colours are guessed by players from the picture's height, which a proxy changes: so they are stated.
+        unsaid = BT709 if context.height >= 720 else BT601
+        target.codec_context.color_range = ColorRange.MPEG
+        target.codec_context.colorspace = context.colorspace if context.colorspace != UNSAID else unsaid
+        target.codec_context.color_primaries = context.color_primaries if context.color_primaries != UNSAID else unsaid
+        target.codec_context.color_trc = context.color_trc if context.color_trc != UNSAID else unsaid
+        self._reformatter = VideoReformatter()
         self._target = target
         self._last = -1
         self._next_key = 0
@@ -100,12 +110,22 @@ class PictureLane:
     def _encode(self, frame: av.VideoFrame) -> Iterator[Packet]:
         self.errors += frame.is_corrupt
         width, height = self._size
-        picture = frame.reformat(width=width, height=height, format="yuv420p", interpolation="FAST_BILINEAR")
+        full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
+        picture = self._reformatter.reformat(
+            frame,
+            width=width,
+            height=height,
+            format="yuv420p",
+            interpolation="FAST_BILINEAR",
+            src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+            dst_color_range=ColorRange.MPEG,
+            threads=1,
+        )
         at = max(self._place(frame), self._last + 1)
         picture.pts, picture.time_base = at, PICTURE_TIME_BASE
-        picture.pict_type = av.video.frame.PictureType.NONE
+        picture.pict_type = PictureType.NONE
         if at >= self._next_key:  # by time, not by count: uneven clips get a key picture every two seconds as well
-            picture.pict_type = av.video.frame.PictureType.I
+            picture.pict_type = PictureType.I
             self._next_key = at + int(KEY_EVERY_S / PICTURE_TIME_BASE)
         self._last = at
         self.count += 1

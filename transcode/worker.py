@@ -39,7 +39,6 @@ class SourceFile:
     def __init__(self, reader: VerifiedReader) -> None:
         self._reader = reader
         self._at = 0
-        self.furthest = 0
         self.failure: Exception | None = None
 
     def tell(self) -> int:
@@ -61,7 +60,6 @@ class SourceFile:
             self.failure = err
             raise
         self._at += len(data)
-        self.furthest = max(self.furthest, self._at)
         return data
 
 
@@ -78,7 +76,7 @@ def handle(request: dict[str, Any], report: Callable[[dict[str, Any]], None]) ->
         chunk_root=bytes.fromhex(request["chunk_root"]),
     ) as reader:
         file = SourceFile(reader)
-        source = Source(file=file, demuxer=request["demuxer"], position=lambda: file.furthest / max(1, reader.size))
+        source = Source(file=file, demuxer=request["demuxer"], position=lambda: min(1.0, file.tell() / max(1, reader.size)))
         try:
             outcome = cook(source, request["recipe"], request["output"], _reporter(report))
         except (DerivativeError, RemuxRefusedError) as err:

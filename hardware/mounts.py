@@ -104,11 +104,19 @@ def _link_to(folder: Path, device: int) -> str:
 
 
 def plugged(device: int) -> str:
-    """Return the sysfs place of a block device, which names port and plug-in; nothing for other file systems.
+    """Return the sysfs place of a block device and the number of this plug-in; nothing for other file systems.
 
-    After a yank it is gone, and a card plugged in again never gets the same place while the old mount hangs on.
+    After a yank it is gone. The same card in the same port has the same place again, but never the same number.
     """
+    node = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"
     try:
-        return os.readlink(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")  # noqa: PTH115 # asked after every file
+        place = os.readlink(node)  # noqa: PTH115 # asked after every file
     except OSError:
         return ""
+    for sequence in (f"{node}/diskseq", f"{node}/../diskseq"):  # of a disk; of the disk that a partition is on
+        try:
+            with open(sequence, encoding="ascii") as stream:  # noqa: PTH123 # the same
+                return f"{place}#{stream.read().strip()}"
+        except OSError:  # a kernel before 5.15
+            continue
+    return place

@@ -5,7 +5,8 @@ file system, or writing. What it does not know: mounting, media, the vault.
 
 Everything is opened relative to directory descriptors with O_NOFOLLOW, so a link swapped in while we read cannot lead
 us elsewhere. After a yank a vfat mount still lists folders, as empty and without an error; therefore no listing and no
-end of file is believed before `present` was asked.
+end of file is believed before `present` was asked. The kernel fails the first reads a moment before it removes the
+device, so on an error, and after any listing of a FAT volume, we wait for that moment to pass before we ask.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import errno
 import hashlib
 import os
 import stat
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 
 DRIVER = "volume"
 DEPTH_MAX = 64  # folders below each other; cameras use four, a file system that loops would never end
+ERROR_SETTLE_S = 2.0  # from the first failing read after a yank until the device is gone from sysfs: seen 0.05 s
+LISTING_SETTLE_S = 1.0  # the same, for FAT, which ends a listing early instead of failing
+_YANK_ERRORS = frozenset({errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO})
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a fifo swapped in must not hang us
 _KINDS = {
@@ -128,7 +133,9 @@ class VolumeRecorder:
                 skip, harmless = found
                 skipped.append(skip)
                 complete = complete and harmless
-        self._require_presence("the listing was not finished")
+        if self._is_fat and self._plugged and not self._stays(LISTING_SETTLE_S):
+            raise DeviceGoneError(f"{printable(str(self._path))!r} is gone: the listing cannot be believed")
+        self.require_presence("the listing was not finished")
         items.sort(key=lambda item: os.fsencode(item.path))
         skipped.sort(key=lambda skip: os.fsencode(skip.path))
         return Inventory(items=tuple(items), skipped=tuple(skipped), complete=complete)
@@ -143,7 +150,7 @@ class VolumeRecorder:
                 os.close(descriptor)
                 raise
         except OSError as err:
-            self._require_presence(f"{printable(item.path)!r} cannot be opened: {err.strerror}", err)
+            self.require_presence(f"{printable(item.path)!r} cannot be opened: {err.strerror}", err)
             if err.errno in {errno.ENOENT, errno.ESTALE}:
                 raise ItemChangedError(item.path, "it is no longer there") from err
             if err.errno in {errno.ELOOP, errno.ENOTDIR, errno.ENXIO}:
@@ -181,10 +188,29 @@ class VolumeRecorder:
         inode = status.st_ino if self._mount.stable_inodes else 0
         return f"inode={inode} size={status.st_size} mtime_ns={status.st_mtime_ns} ctime_ns={status.st_ctime_ns}"
 
+    def require_presence(self, doing: str, cause: OSError | None = None) -> None:
+        """Raise DeviceGoneError unless the volume is there, and stays there where an error may announce a yank."""
+        number = cause.errno if cause is not None else 0
+        announced = number in _YANK_ERRORS or (self._is_fat and number == errno.ENOENT)
+        if not (self._stays(ERROR_SETTLE_S) if announced and self._plugged else self.present()):
+            raise DeviceGoneError(f"{printable(str(self._path))!r} is gone: {doing}") from cause
+
+    def _stays(self, settle_s: float) -> bool:
+        until = time.monotonic() + settle_s
+        while self.present():
+            if time.monotonic() >= until:
+                return True
+            time.sleep(0.05)
+        return False
+
+    @property
+    def _is_fat(self) -> bool:
+        return self._mount.file_system in FAT_FAMILY
+
     @property
     def _naive_times(self) -> bool:
         """FAT stores local times; mounted with tz=UTC the kernel passes them on unchanged."""
-        return self._mount.file_system in FAT_FAMILY and bool({"tz=UTC", "time_offset=0"} & self._mount.options)
+        return self._is_fat and bool({"tz=UTC", "time_offset=0"} & self._mount.options)
 
     def _claims(self) -> dict[str, str]:
         """Return serial and officer where all names that claim one agree; the serial of an unset recorder is no claim."""
@@ -193,10 +219,6 @@ class VolumeRecorder:
         officers = {fact.officer for fact in facts if fact.officer and not is_factory(fact.officer)}
         claims = {"claimed_serial": serials, "claimed_officer": officers}
         return {name: printable(values.pop()) for name, values in claims.items() if len(values) == 1}
-
-    def _require_presence(self, doing: str, cause: OSError | None = None) -> None:
-        if not self.present():
-            raise DeviceGoneError(f"{printable(str(self._path))!r} is gone: {doing}") from cause
 
     def _walk(self) -> Iterator[Item | tuple[Skipped, bool]]:
         """Yield every file, and for what is not taken: (what and why, harmless)."""
@@ -208,7 +230,7 @@ class VolumeRecorder:
                 descriptor = self._descend(folder, _DIRECTORY) if folder else os.dup(self._root)
                 try:
                     names = [self._only] if self._only is not None else os.listdir(descriptor)  # noqa: PTH208 # by descriptor
-                    self._require_presence(f"folder {printable(folder)!r} was being listed")
+                    self.require_presence(f"folder {printable(folder)!r} was being listed")
                     for found in self._sift(folder, descriptor, names, seen):
                         if isinstance(found, str):
                             pending.append(found)
@@ -217,7 +239,7 @@ class VolumeRecorder:
                 finally:
                     os.close(descriptor)
             except OSError as err:
-                self._require_presence(f"folder {printable(folder)!r} cannot be listed: {err.strerror}", err)
+                self.require_presence(f"folder {printable(folder)!r} cannot be listed: {err.strerror}", err)
                 yield Skipped(path=folder, reason=f"folder cannot be listed: {err.strerror}"), False
 
     def _sift(
@@ -232,7 +254,7 @@ class VolumeRecorder:
             try:
                 status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             except OSError as err:
-                self._require_presence(f"{printable(path)!r} cannot be examined: {err.strerror}", err)
+                self.require_presence(f"{printable(path)!r} cannot be examined: {err.strerror}", err)
                 yield Skipped(path=path, reason=f"cannot be examined: {err.strerror}"), False
                 continue
             kind = stat.S_IFMT(status.st_mode)
@@ -353,9 +375,9 @@ class VolumeStream:
             raise ItemChangedError(self._item.path, ", ".join(changes))
 
     def _require_presence(self, cause: OSError | None = None) -> None:
-        if not self._recorder.present():
-            message = f"{printable(self._item.path)!r}: the volume left at byte {self._position} of {self.size}"
-            raise DeviceGoneError(message) from cause
+        self._recorder.require_presence(
+            f"{printable(self._item.path)!r} was being read, at byte {self._position} of {self.size}", cause
+        )
 
 
 def _written(time_ns: int) -> str:

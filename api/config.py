@@ -127,11 +127,12 @@ def load(*, data: Path | None = None, config: Path | None = None) -> Configurati
 
 
 def _data_directory(option: Path | None) -> tuple[Path, str]:
+    """Return the data directory, absolute: child processes work in other directories."""
     if option is not None:
-        return option, "option --data"
+        return option.absolute(), "option --data"
     if value := os.environ.get(DATA_VARIABLE):
-        return Path(value), f"environment {DATA_VARIABLE}"
-    return DATA_DEFAULT, "default"
+        return Path(value).absolute(), f"environment {DATA_VARIABLE}"
+    return DATA_DEFAULT.absolute(), "default"
 
 
 def _config_file(directory: Path, option: Path | None) -> Path | None:

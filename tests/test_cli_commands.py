@@ -135,6 +135,15 @@ def test_an_unreadable_file_fails_alone(vault, liuhen, tmp_path):
     assert liuhen("ingest", card).status == 0
 
 
+def test_the_data_directory_may_be_named_from_where_one_stands(tmp_path, card, monkeypatch, capfd):
+    from api.cli.app import run
+
+    monkeypatch.chdir(tmp_path)
+    assert run(["init"]) == 0
+    assert run(["ingest", os.path.relpath(card), "--json"]) == 0, capfd.readouterr().err
+    assert (tmp_path / "liuhen-data" / "objects").is_dir()
+
+
 def test_several_cards_are_taken_at_once_and_reported_apart(vault, liuhen, tmp_path):
     vault.close()
     for number in range(3):

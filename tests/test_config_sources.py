@@ -21,7 +21,7 @@ def sources(configuration):
 def test_without_anything_every_value_is_the_default(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     configuration = load()
-    assert str(configuration.data) == "liuhen-data"
+    assert configuration.data == tmp_path / "liuhen-data"
     assert configuration.data_source == "default"
     assert {source for _, source in sources(configuration).values()} == {"default"}
 

@@ -32,7 +32,7 @@ def create_app(vault: Vault, settings: Settings, *, now: Callable[[], datetime] 
         idle=timedelta(minutes=settings.session_idle_minutes), absolute=timedelta(hours=settings.session_hours)
     )
     version = version_of(HERE / "static")
-    media = MediaDesk(vault)
+    media = MediaDesk(vault, settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

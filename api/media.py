@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fastapi import Request
     from starlette.types import Send
 
+    from api.config import Settings
     from transcode.access import RandomAccess
     from transcode.shelf import Derivative
     from vault.model import Actor, Clip, Digest
@@ -110,9 +111,15 @@ class Showing:
 class MediaDesk:
     """Decides how a clip is shown and opens what is to be served. Thread-safe."""
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, settings: Settings) -> None:
         self.vault = vault
-        self.derivatives = Derivatives(vault.root / "derived", vault, finished=self._log_derivative)
+        self.derivatives = Derivatives(
+            vault.root / "derived",
+            vault,
+            finished=self._log_derivative,
+            memory_bytes=settings.transcode_memory_mib << 20,
+            deadline_s=settings.transcode_hours * 3600.0,
+        )
         self._open: OrderedDict[str, VirtualMedia] = OrderedDict()
         self._faults: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -237,7 +244,12 @@ class MediaDesk:
 
     def _log_derivative(self, made: Derivative) -> None:
         """Log a copy before anybody sees it."""
-        fields = {"clip": str(made.clip), "recipe": made.recipe, "output": str(made.output), "bytes": made.size}
+        fields: dict[str, str | int] = {
+            "clip": str(made.clip),
+            "recipe": made.recipe,
+            "output": str(made.output),
+            "bytes": made.size,
+        }
         self.vault.submit([Draft(type="clip.derived", actor=self._service(), fields=fields)])
 
     def _service(self) -> Actor:

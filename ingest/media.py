@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import av
-from av.error import FFmpegError
 from av.stream import Disposition
 
+from ingest.picture import FAULTS, PIXELS_MAX, FirstPicture, decodes_sound, fault, is_known
 from ingest.position import Point, parse_iso_6709, parse_nmea
 
 if TYPE_CHECKING:
@@ -23,21 +23,33 @@ if TYPE_CHECKING:
     from ingest.sniff import Kind
 
 TOOLS = {"av": av.__version__, "ffmpeg": ".".join(map(str, av.library_versions["libavformat"]))}
-PIXELS_MAX = 72_000_000  # of one picture: 8K twice over; a picture then takes about 108 MB
-FIRST_PICTURE_PACKETS = 600  # until one decodes: ten seconds at 60 pictures a second, longer than any usual GOP
 STREAMS_MAX = 32
 TAGS_MAX = 32
 TEXT_MAX = 300  # characters of one tag
 TRACK_TEXT_MAX = 4 << 20  # of a text track that is searched for positions
 # Containers whose index we did not check, or that have none: read to the end.
 _WALKED = frozenset(
-    {"mpegts", "mpeg", "matroska", "flv", "asf", "mp3", "aac", "amr", "ogg", "flac", "dhav", "h264", "hevc"}
+    {
+        "mpegts",
+        "mpeg",
+        "matroska",
+        "flv",
+        "asf",
+        "mp3",
+        "aac",
+        "amr",
+        "ogg",
+        "flac",
+        "dhav",
+        "h264",
+        "hevc",
+        "mpegvideo",
+    }
 )
 # What an unknown container may be tried as, when its name claims footage. None of these opens another file.
 _TRIED = "mov,mp4,matroska,avi,mpegts,mpeg,flv,asf,dhav,h264,hevc,m4v,mpegvideo,wtv,mxf,rm,nut,gxf,ivf,ifv,hxvs,kux,swf"
 _EXACT = ("pcm_s", "pcm_u", "pcm_f", "flac", "alac")  # codecs whose samples have as many bits as the decoder gives
 _CORRUPT_TOLD = "dropped or broken packets"
-_FAULTS = (FFmpegError, ValueError, TypeError, AttributeError, OverflowError, EOFError)
 
 
 @dataclass(slots=True)
@@ -68,17 +80,16 @@ def look(path: str, kind: Kind, *, budget_s: float) -> Look:
         options["format_whitelist"] = _TRIED
     try:
         container = av.open(f"file:{path}", format=kind.demuxer or None, options=options, metadata_errors="replace")
-    except _FAULTS as err:
-        found.reason = f"it cannot be opened ({_fault(err)})"
+    except FAULTS as err:
+        found.reason = f"it cannot be opened ({fault(err)})"
         return found
     with container:
         _describe(container, found, kind)
-        walk = _Walk(container, found, until, whole=kind.demuxer in _WALKED or not kind.demuxer)
         try:
-            walk.run()
-        except _FAULTS as err:
-            fault = _fault(err)
-            found.reason = found.reason or f"it cannot be read to its end ({fault})"
+            _Walk(container, found, until, whole=kind.demuxer in _WALKED or not kind.demuxer).run()
+        except FAULTS as err:
+            name = fault(err)
+            found.reason = found.reason or f"it cannot be read to its end ({name})"
     return found
 
 
@@ -99,6 +110,7 @@ def _stream(stream: Any) -> dict[str, Any]:
     codec = getattr(context, "codec", None)
     row: dict[str, Any] = {
         "index": stream.index,
+        "id": stream.id,
         "kind": "image" if _is_cover(stream) else stream.type,
         "codec": getattr(codec, "canonical_name", "") or "unknown",
         "tag": _tag(context),
@@ -138,11 +150,6 @@ def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & Disposition.attached_pic)
 
 
-def _is_known(stream: Any) -> bool:
-    """Say whether FFmpeg has a decoder for the stream."""
-    return stream.codec_context is not None and stream.codec_context.codec is not None
-
-
 class _Walk:
     """Reads packets: until the first picture is decoded, or to the end of the file."""
 
@@ -152,16 +159,17 @@ class _Walk:
         self._until = until
         self._whole = whole
         videos = [s for s in container.streams.video if not _is_cover(s)]
-        self._picture = _FirstPicture(videos[0]) if videos else None
-        known = [stream for stream in container.streams.audio if _is_known(stream)]
+        self._picture = FirstPicture(videos[0]) if videos else None
+        known = [stream for stream in container.streams.audio if is_known(stream)]
         self._sound = known[0] if known and not videos else None
         self._heard = False
         self._texts = [s for s in container.streams if s.type in {"subtitle", "data"}][:4]
         self._text = bytearray()
         self._corrupt = 0
         self._corrupt_at = ""
-        self._first: Fraction | None = None
-        self._last: Fraction | None = None
+        # Where no header tells the duration: first and last time of each stream, in its own ticks.
+        self._spans: dict[int, tuple[int, int]] = {}
+        self._timed = {} if found.duration_ms else {s.index: s.time_base for s in container.streams if s.time_base}
 
     def run(self) -> None:
         """Read, and put what was learned into the look."""
@@ -173,8 +181,8 @@ class _Walk:
         found.points = list(parse_nmea(self._text.decode("ascii", "replace")))
         if self._whole:
             found.checked = "demuxed" if ended == "end" else "partly"
-            if not found.duration_ms and self._first is not None and self._last is not None:
-                found.duration_ms = int((self._last - self._first) * 1000)
+            lengths = [(last - first) * self._timed[index] for index, (first, last) in self._spans.items()]
+            found.duration_ms = found.duration_ms or int(max(lengths, default=0) * 1000)
         if self._picture is not None:
             found.reason = found.reason or self._picture.reason()
         elif self._sound is not None and not self._heard:
@@ -214,103 +222,18 @@ class _Walk:
         if self._picture is not None and stream is self._picture.stream:
             self._picture.feed(packet)
         elif self._sound is not None and stream is self._sound and not self._heard:
-            self._heard = _decodes_sound(packet)
+            self._heard = decodes_sound(packet)
         if stream in self._texts and len(self._text) < TRACK_TEXT_MAX:
             self._text += bytes(packet) + b"\n"
         if packet.is_corrupt:
             self._corrupt += 1
             self._corrupt_at = self._corrupt_at or _moment(packet)
-        if packet.pts is not None and packet.time_base is not None and stream.type in {"video", "audio"}:
-            begin = packet.pts * packet.time_base
-            end = begin + (packet.duration or 0) * packet.time_base
-            self._first = begin if self._first is None else min(self._first, begin)
-            self._last = end if self._last is None else max(self._last, end)
+        if stream.index in self._timed and packet.pts is not None:
+            first, last = self._spans.get(stream.index, (packet.pts, packet.pts))
+            self._spans[stream.index] = (min(first, packet.pts), max(last, packet.pts + (packet.duration or 0)))
 
     def _is_enough(self) -> bool:
         return self._picture.decided if self._picture is not None else self._heard
-
-
-class _FirstPicture:
-    """Does the first picture decode? Packets are fed until one does."""
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-        self.decided = False
-        self._decoder: Any = None
-        self._fed = 0
-        # A broken packet is no key by its own bytes; the index, where there is one, still says what it was.
-        self._first_is_key = len(stream.index_entries) > 0 and bool(stream.index_entries[0].is_keyframe)
-        self._shown = False
-        self._late = False
-        self._known = _is_known(stream)
-        self._too_large = self._known and stream.codec_context.width * stream.codec_context.height > PIXELS_MAX
-
-    def feed(self, packet: Any) -> None:
-        """Try the packet, by itself first: hidden by an edit or not, it is the first that was recorded."""
-        if self.decided:
-            return
-        if not self._known or self._too_large:
-            self.decided = True
-            return
-        data = bytes(packet)
-        if self._fed == 0:
-            self._first_is_key = self._first_is_key or packet.is_keyframe
-            if _decoded(_decoder(self.stream), [data, None]):
-                self._shown = self.decided = True
-                return
-            self._decoder = _decoder(self.stream)
-        self._fed += 1
-        if _decoded(self._decoder, [data]):
-            self._shown = self._late = self.decided = True
-        elif self._fed >= FIRST_PICTURE_PACKETS:
-            self.end()
-
-    def end(self) -> None:
-        """Take out what the decoder still holds back."""
-        if not self.decided:
-            self.decided = True
-            self._shown = self._late = self._decoder is not None and _decoded(self._decoder, [None])
-
-    def reason(self) -> str:
-        """Return what is wrong with the pictures."""
-        if self._too_large:
-            return "its pictures are too large to be decoded"
-        if not self._known:
-            return ""
-        if not self._shown:
-            return "no picture can be decoded"
-        # A recording cut out of a ring begins in mid-group: its first packet is no key and nothing is broken.
-        return "its first picture cannot be decoded" if self._late and self._first_is_key else ""
-
-
-def _decoder(stream: Any) -> Any:
-    decoder = av.CodecContext.create(stream.codec_context.codec.name, "r")
-    decoder.extradata = stream.codec_context.extradata
-    decoder.thread_count = 1
-    decoder.options = {"max_pixels": str(PIXELS_MAX)}
-    if stream.codec_context.width and stream.codec_context.height:
-        decoder.width, decoder.height = stream.codec_context.width, stream.codec_context.height
-    if stream.codec_context.codec_tag.strip("\0"):
-        decoder.codec_tag = stream.codec_context.codec_tag
-    return decoder
-
-
-def _decoded(decoder: Any, packets: list[bytes | None]) -> bool:
-    """Say whether a sound picture came out."""
-    try:
-        frames = [frame for data in packets for frame in decoder.decode(None if data is None else av.Packet(data))]
-    except _FAULTS as err:
-        _fault(err)
-        return False
-    return any(not frame.is_corrupt for frame in frames)
-
-
-def _decodes_sound(packet: Any) -> bool:
-    try:
-        return bool(packet.stream.codec_context.decode(packet))
-    except _FAULTS as err:
-        _fault(err)
-        return False
 
 
 def _moment(packet: Any) -> str:
@@ -320,10 +243,3 @@ def _moment(packet: Any) -> str:
 
 def _rational(value: Fraction | None) -> str:
     return f"{value.numerator}/{value.denominator}" if value else ""
-
-
-def _fault(err: Exception) -> str:
-    """Name a fault of the file. Running out of memory is none: the parent must learn of it and judge without a decoder."""
-    if isinstance(err, MemoryError):
-        raise err
-    return type(err).__name__

@@ -7,7 +7,7 @@
 
 - `container`: mp4 mov 3gp m4a mkv webm avi mpegts mpegps flv asf dhav h264 hevc wav mp3 aac amr ogg flac jpeg png gif bmp
   webp tiff heic avif pdf office ole rtf text zip …; absent when unknown
-- `streams`: [{index, kind: video|audio|image|subtitle|data, codec (FFmpeg's name), tag, profile, width, height,
+- `streams`: [{index, id (the container's number), kind: video|audio|image|subtitle|data, codec (FFmpeg's name), tag, profile, width, height,
   frame_rate "25/1", frames, pixels, bits, rotation (degrees clockwise), sample_rate, channels, layout, bit_rate}]
 - `duration_ms`, `bit_rate`, `tags` (the container's own), `index`: first|last, `fragments`
 - `start`: {at (ISO 8601 with zone), source: container|exif|name|mtime, confidence: high|medium|low, zone, claims}

@@ -44,6 +44,7 @@ KINDS: dict[str, Kind] = {
         Kind(name="dhav", media="video", demuxer="dhav"),
         Kind(name="h264", media="video", demuxer="h264"),
         Kind(name="hevc", media="video", demuxer="hevc"),
+        Kind(name="mpegvideo", media="video", demuxer="mpegvideo"),
         Kind(name="wav", media="audio", demuxer="wav"),
         Kind(name="mp3", media="audio", demuxer="mp3"),
         Kind(name="aac", media="audio", demuxer="aac"),
@@ -202,7 +203,7 @@ def _stream(head: bytes) -> str:
     unit = start[1][0]
     if unit & 0x9F in {0x07, 0x09}:  # H.264: a sequence parameter set or a delimiter
         return "h264"
-    return "hevc" if unit in {0x40, 0x42, 0x46} else ""
+    return {0x40: "hevc", 0x42: "hevc", 0x46: "hevc", 0xB3: "mpegvideo"}.get(unit, "")
 
 
 def _sound(head: bytes) -> str:

@@ -409,3 +409,19 @@ def test_config_shows_value_source_and_meaning(liuhen, monkeypatch, tmp_path):
     assert shown["settings"]["port"]["value"] == 9000
     assert shown["settings"]["port"]["source"] == "environment LIUHEN_PORT"
     assert "port\t9000\tenvironment LIUHEN_PORT\t" in liuhen("config").out
+
+
+def test_text_from_outside_tricks_neither_terminal_nor_script(sealed, liuhen):
+    liuhen("case", "new", "n1", "--title", "a\tb\nc\x1b[31m\u202e")
+    (line,) = liuhen("case", "list").out.splitlines()
+    assert line.split("\t")[1] == r"a\u0009b\u000ac\u001b[31m\u202e"
+    assert liuhen("case", "show", "n1", "--json").document["title"] == "a\tb\nc\x1b[31m\u202e"
+
+
+def test_the_account_is_the_systems_and_no_variables(sealed, liuhen, monkeypatch):
+    """I9: no environment variable changes who acts."""
+    for name in ("USER", "LOGNAME", "SUDO_USER", "USERNAME"):
+        monkeypatch.setenv(name, "somebody-else")
+    before = liuhen("clip", "history", sealed[0]["clip"], "--json").lines[-1]["actor"]
+    liuhen("case", "new", "n2", "--title", "x")
+    assert liuhen("log", "entries", "--json").lines[-1]["entry"]["statement"]["actor"] == before

@@ -6,7 +6,8 @@ import typer
 
 from api import present
 from api.cli import shapes
-from api.cli.invocation import Invocation, command, name_text
+from api.cli.invocation import Invocation, command
+from hardware.recorder import printable
 from vault.model import CaseRecord, Clip
 
 app = typer.Typer(help="Case records (案卷) and the clips tied to them.")
@@ -75,7 +76,7 @@ def show(invocation: Invocation, *, case: CaseArgument) -> None:
         [
             (
                 clip.id.hex[:12],
-                name_text(clip.name),
+                clip.name,
                 present.size(clip.size),
                 present.moment(clip.started_at),
                 str(link.index),
@@ -126,4 +127,4 @@ def _tell(invocation: Invocation, word: str, clip: Clip, record: CaseRecord, ind
     if invocation.json:
         invocation.document({"clip": str(clip.id), "case": record.id, "number": record.number, "index": index})
     else:
-        invocation.line(invocation.say(word, name=name_text(clip.name), number=record.number, index=index))
+        invocation.line(invocation.say(word, name=printable(clip.name), number=record.number, index=index))

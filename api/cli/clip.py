@@ -10,7 +10,6 @@ from api.cli import shapes
 from api.cli.invocation import (
     Invocation,
     command,
-    name_text,
     output_file,
 )
 from api.cli.verify import show as show_report
@@ -65,7 +64,7 @@ def list_clips(
 def _row(clip: Clip, *, whole: bool) -> tuple[str, ...]:
     return (
         str(clip.id) if whole else present.short(clip.id, 12),
-        name_text(clip.name),
+        clip.name,
         str(clip.size),
         clip.media,
         present.duration(clip.duration_s),
@@ -93,7 +92,7 @@ def show(invocation: Invocation, *, clip: ClipArgument) -> None:
         [
             ("clip", str(found.id)),
             *([("sm3", str(found.sm3))] if found.sm3 else []),
-            ("name", name_text(found.name)),
+            ("name", found.name),
             ("bytes", f"{found.size} ({present.size(found.size)})"),
             ("media", found.media),
             ("condition", found.condition),
@@ -101,7 +100,7 @@ def show(invocation: Invocation, *, clip: ClipArgument) -> None:
             ("duration", present.duration(found.duration_s)),
             ("sealed", present.moment(found.sealed_at)),
             ("index", str(found.sealed_index)),
-            *(("device", f"{a.device} {name_text(a.path)} ({a.outcome}, {a.index})") for a in acquisitions),
+            *(("device", f"{a.device} {a.path} ({a.outcome}, {a.index})") for a in acquisitions),
             *(("case", f"{numbers[link.case]} ({link.index})") for link in links),
         ]
     )
@@ -170,10 +169,8 @@ def history(invocation: Invocation, *, clip: ClipArgument) -> None:
                 str(item.index),
                 present.moment(present.from_ms(item.entry.time_ms)),
                 item.entry.statement.type,
-                f"{name_text(names[item.entry.statement.actor_id])} ({item.entry.statement.actor_role})",
-                name_text(
-                    str(item.private.get("purpose") or item.private.get("reason") or item.private.get("path") or "")
-                ),
+                f"{names[item.entry.statement.actor_id]} ({item.entry.statement.actor_role})",
+                str(item.private.get("purpose") or item.private.get("reason") or item.private.get("path") or ""),
             )
             for item in items
         ],

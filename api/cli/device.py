@@ -4,7 +4,7 @@ import typer
 
 from api import present
 from api.cli import shapes
-from api.cli.invocation import Invocation, command, name_text
+from api.cli.invocation import Invocation, command
 
 app = typer.Typer(help="Recorders, cards and folders that footage came from.")
 
@@ -20,5 +20,5 @@ def list_devices(invocation: Invocation) -> None:
         return
     invocation.table(
         ("device", "label", "driver", "docked"),
-        [(d.id, name_text(d.label), d.driver, present.moment(d.last_docked_at)) for d in devices],
+        [(d.id, d.label, d.driver, present.moment(d.last_docked_at)) for d in devices],
     )

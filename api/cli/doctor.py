@@ -26,7 +26,7 @@ def doctor(invocation: Invocation) -> int:
         invocation.table(
             ("check", "result", "detail"),
             [
-                (item.check, say(f"doctor.{item.state}"), item.detail + (f"\n→ {item.remedy}" if item.remedy else ""))
+                (item.check, say(f"doctor.{item.state}"), item.detail + (f" → {item.remedy}" if item.remedy else ""))
                 for item in findings
             ],
         )

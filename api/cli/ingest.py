@@ -11,9 +11,11 @@ import typer
 
 from api import present
 from api.cli import shapes
-from api.cli.invocation import Invocation, command, name_text
+from api.cli.faults import tell
+from api.cli.invocation import Invocation, command
 from api.progress import Bar, Meter
 from hardware.errors import HardwareError
+from hardware.recorder import printable
 from hardware.volume import VolumeRecorder
 from ingest.dock import DockOptions, dock
 from ingest.errors import IngestError, IngestIncompleteError
@@ -63,7 +65,7 @@ def ingest(
             if not report.ok:
                 faults.append(_incomplete(path, report))
     for fault in faults[1:]:
-        invocation.note(str(fault))
+        tell(fault, as_json=invocation.json)
     if faults:
         raise faults[0]
 
@@ -104,10 +106,10 @@ class _Station:
     def take(self, path: Path) -> DockReport:
         """Dock one path to its end."""
         started = time.monotonic()
-        bar = self.meter.begin(name_text(path.name))
+        bar = self.meter.begin(printable(path.name))
         try:
             with VolumeRecorder(path) as recorder:
-                label = name_text(recorder.identity().label)
+                label = printable(recorder.identity().label)
                 report = dock(
                     self.vault,
                     recorder,
@@ -143,9 +145,9 @@ class _Station:
         self.meter.line("  ".join(part for part in parts if part))
 
     def _tell_end(self, report: DockReport, seconds: float) -> None:
-        say, label = self.invocation.say, name_text(report.label)
+        say, label = self.invocation.say, printable(report.label)
         for skipped in report.skipped:
-            self.meter.line(say("ingest.skipped", path=name_text(skipped.path), reason=name_text(skipped.reason)))
+            self.meter.line(say("ingest.skipped", path=printable(skipped.path), reason=printable(skipped.reason)))
         if report.resumed:
             self.meter.line(say("ingest.resumed", label=label))
         if report.known:
@@ -168,4 +170,4 @@ def _link(vault: Vault, actor: Actor, report: DockReport, record: CaseRecord) ->
 def _incomplete(path: Path, report: DockReport) -> IngestIncompleteError:
     failed = report.count("failed")
     what = f"{failed} of {len(report.outcomes)} files failed" if failed else "a part could not be listed"
-    return IngestIncompleteError(f"{name_text(str(path))}: {what}")
+    return IngestIncompleteError(f"{printable(str(path))}: {what}")

@@ -5,10 +5,10 @@ that a command module holds only what is its own. The same options may stand bef
 """
 
 import functools
-import getpass
 import inspect
 import json
 import os
+import pwd
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -97,7 +97,7 @@ class Invocation:
 
     def actor(self, vault: Vault) -> Actor:
         """Return the person behind the account of the operating system that runs this command."""
-        return vault.actor(account=getpass.getuser(), role="custodian")
+        return vault.actor(account=system_account(), role="custodian")
 
     # --- showing ---------------------------------------------------------------------------------------------------
 
@@ -111,18 +111,15 @@ class Invocation:
         """Write one line for people."""
         print(text)
 
-    def note(self, text: str) -> None:
-        """Write one line beside the results."""
-        print(text, file=sys.stderr)
-
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, wide: Collection[str] = ()) -> None:
         """Show rows: a table on a terminal, tab-separated lines otherwise. `columns` are keys of words.
 
         On a narrow terminal the `wide` columns are left out; long text folds, everything else stays on one line.
+        Every cell is made printable: text from devices and forms must trick neither a terminal nor a script.
         """
         if not self.out.is_terminal:
             for row in rows:
-                self.line("\t".join(row))
+                self.line("\t".join(map(printable, row)))
             return
         shown = [n for n, column in enumerate(columns) if column not in wide or self.out.width >= WIDE]
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -130,20 +127,24 @@ class Invocation:
             folds = columns[number] in FOLDING
             table.add_column(self.say(f"column.{columns[number]}"), overflow="fold", no_wrap=not folds)
         for row in rows:
-            table.add_row(*(Text(row[number]) for number in shown))
+            table.add_row(*(Text(printable(row[number])) for number in shown))
         self.out.print(table)
 
     def pairs(self, rows: Iterable[tuple[str, str]]) -> None:
-        """Show named values one below the other."""
-        shown = [(self.say.known(f"column.{key}", key), value) for key, value in rows]
+        """Show named values one below the other, made printable."""
+        shown = [(self.say.known(f"column.{key}", key), printable(value)) for key, value in rows]
         width = max((Text(key).cell_len for key, _ in shown), default=0)
         for key, value in shown:
             self.line(key + " " * (width - Text(key).cell_len + 2) + value)
 
 
-def name_text(name: str) -> str:
-    """Write a name from a device so that no terminal is tricked by it."""
-    return printable(name)
+def system_account() -> str:
+    """Name the account this process runs as: from its user id, because variables like USER are anybody's claim."""
+    uid = os.getuid()
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid-{uid}"
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """`liuhen serve` and `liuhen sign-in`: the review pages, and the way into them."""
 
-import getpass
 import ipaddress
 import socket
 from contextlib import suppress
@@ -8,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.invocation import Invocation, command, with_settings
+from api.cli.invocation import Invocation, command, system_account, with_settings
 from api.errors import ListenError
 from api.sessions import create_sign_in_link
 from vault.model import Role
@@ -72,7 +71,7 @@ def sign_in(invocation: Invocation, *, account: AccountOption = None, role: Role
 
 
 def _link(invocation: Invocation, vault: Vault, url: str, account: str | None, role: Role) -> str:
-    return create_sign_in_link(vault, url, account or getpass.getuser(), role, invocation.settings.sign_in_minutes * 60)
+    return create_sign_in_link(vault, url, account or system_account(), role, invocation.settings.sign_in_minutes * 60)
 
 
 def _announce(invocation: Invocation, url: str | None, link: str) -> None:

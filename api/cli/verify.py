@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from api.cli.invocation import Invocation, command, name_text
+from api.cli.invocation import Invocation, command
 from api.errors import UsageError
 from api.i18n import Translator
 from api.progress import Bar, Meter
+from hardware.recorder import printable
 from vault.verdict import TRUST_SELF_EN, TRUST_SELF_ZH, Report
 from vault.verify import Progress, verify_vault
 
@@ -82,14 +83,14 @@ def show(invocation: Invocation, report: Report) -> None:
     say, chinese = invocation.say, invocation.say.language == "zh-CN"
     for step in report.steps:
         title = step.title_zh if chinese else step.title_en
-        detail = f" ({name_text(step.detail)})" if step.detail else ""
+        detail = f" ({printable(step.detail)})" if step.detail else ""
         invocation.line(f"{step.number}  {say(f'verify.{step.outcome}')}  {title}{detail}")
     for fault in report.faults:
-        invocation.line(f"{say('verify.fault')} {fault.code}: {name_text(str(fault))}")
+        invocation.line(f"{say('verify.fault')} {fault.code}: {printable(str(fault))}")
     for remedy in dict.fromkeys(fault.remedy for fault in report.faults):
         invocation.line(say("remedy", remedy=remedy))
     for finding in report.findings:
-        invocation.line(f"{say('verify.finding')}: {name_text(f'{finding.object}: {finding.message}')}")
+        invocation.line(f"{say('verify.finding')}: {printable(f'{finding.object}: {finding.message}')}")
     for answer in report.answers:
         question = answer.question_zh if chinese else answer.question_en
         invocation.line(f"{question}  {say('verify.yes' if answer.yes else 'verify.no')}")

@@ -19,6 +19,7 @@ from api import present
 from api.i18n import COOKIE, LANGUAGES, Translator, choose, translator
 from api.purposes import OTHER, PURPOSES, in_words, kind_of
 from api.refusals import FormError, SignInRequiredError
+from api.rows import HISTORY_LINES
 from api.sessions import Session, Sessions
 from vault.errors import NotFoundError
 from vault.model import CaseId
@@ -54,6 +55,7 @@ class Desk:
             here=_here(request),
             path=request.url.path,
             static=f"/static/{self.static_version}",
+            history_lines=HISTORY_LINES,
             purposes=[*PURPOSES, OTHER],
             purpose_kind=kind_of(session.purpose) if session else "",
             purpose_words=in_words(session.purpose, t) if session else "",

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
 from api import present
 from api.entry_words import describe
+from vault import schema
 from vault.entry import decode
 from vault.errors import NotFoundError
-from vault.model import Digest
+from vault.model import DeviceId, Digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from vault.model import CaseRecord, Clip
     from vault.vault import HistoryItem, Vault
 
+HISTORY_LINES = 200  # newest entries of a history that a page shows; the command line has them all
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipRow:
@@ -27,7 +32,6 @@ class ClipRow:
 
     clip: Clip
     device: str
-    path: str
     cases: tuple[CaseRecord, ...]
     case_id: str = ""  # of the page the list stands on
 
@@ -47,23 +51,41 @@ class Line:
 
 def clip_rows(vault: Vault, clips: Iterable[Clip], *, case_id: str = "") -> list[ClipRow]:
     """Return the lines of a clip list: each clip with its first device and its cases."""
+    listed = list(clips)
     catalogue = vault.catalogue
     labels = {device.id: device.label for device in catalogue.devices()}
-    cases = {case.id: case for case in catalogue.cases()}
-    rows = []
-    for clip in clips:
-        acquired = catalogue.acquisitions(clip.id)
-        links = catalogue.links(clip=clip.id)
-        rows.append(
-            ClipRow(
-                clip=clip,
-                device=labels.get(acquired[0].device, "") if acquired else "",
-                path=acquired[0].path if acquired else clip.name,
-                cases=tuple(cases[link.case] for link in links if link.case in cases),
-                case_id=case_id,
-            )
+    cases = {str(case.id): case for case in catalogue.cases()}
+    devices = _first_devices(vault, listed)
+    links = _case_ids(vault, listed)
+    return [
+        ClipRow(
+            clip=clip,
+            device=labels.get(DeviceId(devices.get(str(clip.id), "")), ""),
+            cases=tuple(cases[case] for case in links.get(str(clip.id), ()) if case in cases),
+            case_id=case_id,
         )
-    return rows
+        for clip in listed
+    ]
+
+
+def _first_devices(vault: Vault, clips: list[Clip]) -> dict[str, str]:
+    """Return {clip: device it first came from}, in one query for the whole list."""
+    table = schema.acquisition
+    wanted = table.c.clip.in_([str(clip.id) for clip in clips])
+    query = select(table.c.clip, table.c.device).where(wanted).order_by(table.c.position.desc())
+    with vault.catalogue.engine.connect() as connection:
+        return {row.clip: row.device for row in connection.execute(query)}  # the oldest comes last and stays
+
+
+def _case_ids(vault: Vault, clips: list[Clip]) -> dict[str, list[str]]:
+    """Return {clip: cases it is tied to}, in one query for the whole list."""
+    table = schema.clip_link
+    wanted = table.c.clip.in_([str(clip.id) for clip in clips])
+    found: dict[str, list[str]] = {}
+    with vault.catalogue.engine.connect() as connection:
+        for row in connection.execute(select(table).where(wanted).order_by(table.c.position)):
+            found.setdefault(row.clip, []).append(row.case_id)
+    return found
 
 
 class Narrator:

@@ -15,7 +15,7 @@ from api.http import BODY_BYTES_MAX, host_allowed, same_origin
 if TYPE_CHECKING:
     from vault.vault import Vault
 
-OPEN_TO_ALL = {"/healthz", "/readyz", "/sign-in", "/language"}
+OPEN_TO_ALL = {"/favicon.ico", "/healthz", "/readyz", "/sign-in", "/language"}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from web import open_view, seal, signed_in, types
 
 from api import present
+from api.pages import cases, clips
 from vault.proof import TlogProof
 
 if TYPE_CHECKING:
@@ -82,17 +83,31 @@ def test_filters_stand_in_the_address_and_add_up(vault: Vault) -> None:
     assert shown("text=nothing") == 0
 
 
-def test_a_long_list_comes_in_pages(vault: Vault) -> None:
-    for number in range(53):
+def test_a_long_list_comes_in_pages(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clips, "PAGE_ROWS", 5)
+    for number in range(8):
         seal(vault, f"clip {number}".encode(), f"n{number:03}.bin")
     browser = signed_in(vault)
     first, second = page(browser, "/clips"), page(browser, "/clips?page=2")
-    assert first.count('class="row-link"') == 50
+    assert first.count('class="row-link"') == 5
     assert second.count('class="row-link"') == 3
-    assert "51–53 of 53" in second
+    assert "6–8 of 8" in second
     assert 'rel="next"' in first
     assert 'rel="next"' not in second
     assert 'rel="prev"' in second
+
+
+def test_a_case_of_many_clips_comes_in_pages(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cases, "PAGE_ROWS", 5)
+    actor = vault.actor("li", role="supervisor")
+    case = vault.open_case(actor, number="A-1", title="t")
+    for number in range(8):
+        vault.link(actor, seal(vault, f"clip {number}".encode(), f"n{number:03}.bin"), case.id, "")
+    browser = signed_in(vault)
+    first, second = page(browser, f"/cases/{case.id}"), page(browser, f"/cases/{case.id}?page=2")
+    assert first.count('class="row-link"') == 5
+    assert second.count('class="row-link"') == 3
+    assert "6–8 of 8" in second
 
 
 def test_a_clips_page_proves_its_seal(vault: Vault) -> None:

@@ -3,7 +3,7 @@
 import shutil
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 from api.desk import AtDesk, SignedIn
 from api.pages.log import vkey_of
@@ -31,6 +31,12 @@ def about(request: Request, desk: AtDesk, session: SignedIn) -> HTMLResponse:
         checkpoint=desk.vault.reader.checkpoint(),
         vkey=vkey_of(desk),
     )
+
+
+@router.get("/favicon.ico", include_in_schema=False)
+def favicon(desk: AtDesk) -> RedirectResponse:
+    """Send a browser that asks by habit to our mark."""
+    return RedirectResponse(f"/static/{desk.static_version}/mark.svg")
 
 
 @router.get("/healthz")

@@ -2,15 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from api.desk import TEXT_MAX, AtDesk, SignedIn, language_of, required
-from api.rows import Narrator, clip_rows
+from api.rows import HISTORY_LINES, Narrator, clip_rows
 from vault.model import CaseId, CaseRecord
 
 router = APIRouter()
 CATEGORIES = ("inspection", "penalty", "coercion", "licence", "collection", "payment")
+PAGE_ROWS = 100
 UNLINKED_SHOWN = 200  # recordings offered in the form of a case page; the list finds the others
 
 
@@ -52,12 +53,20 @@ def open_case(
 
 
 @router.get("/cases/{case_id}", response_class=HTMLResponse)
-def case_page(request: Request, desk: AtDesk, session: SignedIn, case_id: str) -> HTMLResponse:
-    """Show one case, its recordings and its history."""
+def case_page(
+    request: Request,
+    desk: AtDesk,
+    session: SignedIn,
+    case_id: str,
+    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+) -> HTMLResponse:
+    """Show one case, a page of its recordings, and its history."""
     t = language_of(request)
     case = _case(desk, case_id)
     catalogue = desk.vault.catalogue
-    clips = catalogue.clips(case=case.id, limit=10_000)
+    total = catalogue.count_clips(case=case.id)
+    offset = (page - 1) * PAGE_ROWS
+    clips = catalogue.clips(case=case.id, limit=PAGE_ROWS, offset=offset)
     return desk.render(
         request,
         "case.html",
@@ -65,8 +74,12 @@ def case_page(request: Request, desk: AtDesk, session: SignedIn, case_id: str) -
         case=case,
         category=t.known(f"category.{case.category}", case.category) if case.category else "",
         rows=clip_rows(desk.vault, clips, case_id=case.id),
+        total=total,
+        first=offset + 1,
+        previous=page - 1 if page > 1 else None,
+        next=page + 1 if offset + len(clips) < total else None,
         unlinked=catalogue.clips(unlinked=True, limit=UNLINKED_SHOWN),
-        history=Narrator(desk.vault, t).history(desk.vault.history(case.id)),
+        history=Narrator(desk.vault, t).history(desk.vault.history(case.id, limit=HISTORY_LINES)),
     )
 
 

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse, Response
 from api import present, seals
 from api.desk import TEXT_MAX, AtDesk, Desk, SignedIn, back_to, language_of, required
 from api.i18n import Translator
-from api.rows import Line, Narrator
+from api.rows import HISTORY_LINES, Line, Narrator
 from vault.errors import IntegrityError
 from vault.model import CaseId, Clip
 
@@ -106,7 +106,7 @@ def unlink(
 def _history(desk: Desk, clip: Clip, t: Translator) -> tuple[list[Line], str]:
     """Return the clip's history, or what is wrong with it: a changed log must not hide the rest of the page."""
     try:
-        return Narrator(desk.vault, t).history(desk.vault.history(str(clip.id))), ""
+        return Narrator(desk.vault, t).history(desk.vault.history(str(clip.id), limit=HISTORY_LINES)), ""
     except IntegrityError as err:
         return [], str(err)
 

@@ -290,15 +290,16 @@ class Vault:
             chunk_root=bytes.fromhex(str(fields["chunk_root"])),
         )
 
-    def history(self, subject: str) -> list[HistoryItem]:
+    def history(self, subject: str, *, limit: int | None = None) -> list[HistoryItem]:
         """Return every entry about a subject ("sha256:…", a case id, a device id), oldest first, authenticated.
 
-        Follows the `prev` chain from the newest entry back to the first, so none in between can be missing.
+        Follows the `prev` chain from the newest entry back to the first, so none in between can be missing; with
+        `limit`, only the newest so many.
         """
         checkpoint = self.reader.checkpoint()
         index = self.log.last_index(subject)
         items: list[HistoryItem] = []
-        while index >= 0:
+        while index >= 0 and (limit is None or len(items) < limit):
             data = self.reader.entry(index, checkpoint)
             entry = decode(data)
             items.append(HistoryItem(index=index, data=data, entry=entry, private=self.records.disclosed(entry)))

@@ -77,6 +77,7 @@ def test_reading_gives_the_exact_bytes_and_resumes_at_an_offset(card):
 
 
 def test_nothing_on_the_source_changes(card):
+    """I5: this driver only reads; it erases nothing, whatever was sealed."""
     before = _snapshot(card)
     with VolumeRecorder(card) as recorder:
         recorder.identity()

@@ -109,11 +109,12 @@ def test_a_derivative_survives_a_restart_and_is_not_made_again(
     again.close()
 
 
-def test_a_lost_cache_is_made_again_with_the_same_pictures(
-    vault: Vault, works: Derivatives, sealed: Callable[..., Clip]
+@pytest.mark.parametrize(("maker", "facts"), [(footage.ts, TS), (footage.hevc_mp4, HEVC)])
+def test_a_lost_cache_is_made_again_and_comes_out_equal(
+    vault: Vault, works: Derivatives, sealed: Callable[..., Clip], maker: Callable[[Path], Path], facts: dict[str, Any]
 ) -> None:
-    """I7: derivatives can be deleted at any time; asking again makes them again."""
-    clip = sealed(footage.ts, TS)
+    """I7: derivatives can be deleted at any time; made again they are the same, byte for byte."""
+    clip = sealed(maker, facts)
     finished(works, clip)
     first = works.describe(clip)
     for path in (vault.root / "derived").rglob("*.*"):

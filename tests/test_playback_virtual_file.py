@@ -7,6 +7,7 @@ import io
 import itertools
 import re
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -19,7 +20,7 @@ from movies import Fake, Memory, sample_bytes, write
 
 from transcode.layout import lay_out
 from transcode.mp4 import read_movie
-from transcode.virtual import PIECE_BYTES, VirtualMedia
+from transcode.virtual import BATCH_BYTES, VirtualMedia
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,16 +144,20 @@ def test_any_split_joins_to_the_whole(clip: tuple[VirtualMedia, bytes], data: st
     assert joined == everything
 
 
-def test_pieces_are_small_and_lazy() -> None:
+def test_pieces_are_neither_large_nor_tiny_and_read_only_what_they_hold() -> None:
     source = Memory(write([Fake(kind="video", sizes=[3_000_000] * 4, durations=[2000] * 4)]))
     media = VirtualMedia.open(source, identity="x")
     source.bytes_read = 0
     pieces = media.read(0, media.size)
     next(pieces)
-    assert source.bytes_read == 0  # the head costs nothing of the original
+    assert source.bytes_read <= 1 << 20  # a viewer who leaves costs no more
     sizes = [len(piece) for piece in pieces]
-    assert max(sizes) <= PIECE_BYTES
+    assert max(sizes) <= 1 << 20
     assert source.bytes_read == 12_000_000
+    both = [Fake(kind="video", sizes=[300] * 5000, durations=[40] * 5000, chunks=[1] * 5000)] * 2
+    scattered = VirtualMedia.open(Memory(write([both[0], replace(both[1], kind="audio")])), identity="x")
+    sizes = [len(piece) for piece in scattered.read(0, scattered.size)]
+    assert min(sizes[:-1]) >= BATCH_BYTES
 
 
 def test_the_same_bytes_make_the_same_file_and_tag() -> None:

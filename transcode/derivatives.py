@@ -104,6 +104,7 @@ class Derivatives:
             task = self._tasks.get(clip.id)
             if task is not None and not (again and task.job.state == "failed"):
                 if task.job.state != "done" or self._find(clip) is not None:
+                    self._start()
                     return _with_eta(task)
                 del self._tasks[clip.id]  # done once, but the cache was emptied since
             task = self._plan(clip)

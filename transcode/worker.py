@@ -76,7 +76,9 @@ def handle(request: dict[str, Any], report: Callable[[dict[str, Any]], None]) ->
         chunk_root=bytes.fromhex(request["chunk_root"]),
     ) as reader:
         file = SourceFile(reader)
-        source = Source(file=file, demuxer=request["demuxer"], position=lambda: min(1.0, file.tell() / max(1, reader.size)))
+        source = Source(
+            file=file, demuxer=request["demuxer"], position=lambda: min(1.0, file.tell() / max(1, reader.size))
+        )
         try:
             outcome = cook(source, request["recipe"], request["output"], _reporter(report))
         except (DerivativeError, RemuxRefusedError) as err:

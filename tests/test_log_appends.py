@@ -265,14 +265,14 @@ def test_a_call_longer_than_the_limit_is_logged_in_pieces(log: Log, monkeypatch:
 def test_two_open_logs_take_turns_and_see_each_other(tmp_path: Path, signer: Signer, clock: FrozenClock) -> None:
     """I3: a second writer extends what the first wrote."""
     with Log.open(tmp_path, signer, now_ms=clock) as one, Log.open(tmp_path, signer, now_ms=clock) as two:
-        for number in range(0, 600, 2):
+        for number in range(0, 300, 2):
             assert [each.index for each in one.append([make_statement(number)])] == [number]
             assert [each.index for each in two.append([make_statement(number + 1, clip=number)])] == [number + 1]
-        assert one.append([make_statement(599, clip=598)])[0].repeated
-        subject = make_statement(598).subjects()["clip"]
-        assert one.last_index(subject) == two.last_index(subject) == 599
-        assert decode(two.reader.entry(599, two.checkpoint)).prev == {"clip": 598}
-        assert len(all_entries(one)) == 600
+        assert one.append([make_statement(299, clip=298)])[0].repeated
+        subject = make_statement(298).subjects()["clip"]
+        assert one.last_index(subject) == two.last_index(subject) == 299
+        assert decode(two.reader.entry(299, two.checkpoint)).prev == {"clip": 298}
+        assert len(all_entries(one)) == 300
 
 
 WRITER = """
@@ -294,7 +294,7 @@ def test_two_processes_append_at_once(tmp_path: Path, signer: Signer, clock: Fro
     """I3: two processes never fork the log, and neither starves."""
     writers = [
         subprocess.Popen(
-            [sys.executable, "-P", "-c", WRITER, str(tmp_path), str(first), "150"],
+            [sys.executable, "-P", "-c", WRITER, str(tmp_path), str(first), "90"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -311,12 +311,12 @@ def test_two_processes_append_at_once(tmp_path: Path, signer: Signer, clock: Fro
     said = [writer.communicate(timeout=60)[0] for writer in writers]
     assert [writer.returncode for writer in writers] == [0, 0]
     indices = [[int(word) for word in text.split()] for text in said]
-    assert sorted(indices[0] + indices[1]) == list(range(900))
+    assert sorted(indices[0] + indices[1]) == list(range(540))
     # Neither had to wait for the other's end: their entries interleave.
     assert min(indices[0]) < max(indices[1])
     assert min(indices[1]) < max(indices[0])
     with Log.open(tmp_path, signer, now_ms=clock) as log:
-        assert len(all_entries(log)) == 900
+        assert len(all_entries(log)) == 540
 
 
 def test_a_log_is_created_once_and_opening_never_creates(tmp_path: Path, clock: FrozenClock) -> None:

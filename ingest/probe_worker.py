@@ -43,6 +43,7 @@ class FileSource:
 
     def read(self, offset: int, length: int) -> bytes:
         """Return bytes by offset; fewer only at the end."""
+        length = max(0, min(length, self.size - offset))  # pread makes room for all that is asked
         data = os.pread(self._descriptor, length, offset)
         while 0 < len(data) < length and (more := os.pread(self._descriptor, length - len(data), offset + len(data))):
             data += more

@@ -129,6 +129,13 @@ def test_bombs_cost_bounded_time_and_memory_and_leave_the_service_well(prober, t
     assert grown_kib < 300 << 10  # the test holds the bombs itself; a decoder's gigabytes would show
 
 
+def test_a_small_memory_limit_suffices_for_small_files(tmp_path):
+    with Prober(workers=1, memory_bytes=256 << 20) as prober:
+        for name, make in {**SEEDS, "a.jpg": footage.jpeg}.items():
+            facts = prober.describe(make(tmp_path / name), name)
+            assert (facts.condition, "probe" in facts.facts) == ("whole", False), name
+
+
 def test_no_file_makes_the_prober_open_another(prober, tmp_path):
     for name in ("playlist.mp4", "concat.mp4", "list.m3u8", "list.ts"):
         path = tmp_path / "list"

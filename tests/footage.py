@@ -335,6 +335,15 @@ def avi_h264_alaw(path: Path, seconds: float = 4) -> Path:
     return _mux(path, [_h264(seconds), _audio("pcm_alaw", seconds, 8000)], container="avi")
 
 
+def bare_h264(path: Path, seconds: float = 4, *, bframes: int = 0) -> Path:
+    """An elementary stream without any container: no times at all."""
+    with av.open(io.BytesIO(_h264(seconds, bframes=bframes).data)) as container:
+        annexb = av.BitStreamFilterContext("h264_mp4toannexb", container.streams.video[0])
+        packets = [packet for packet in container.demux(video=0) if packet.dts is not None]
+        path.write_bytes(b"".join(bytes(unit) for packet in [*packets, None] for unit in annexb.filter(packet)))
+    return path
+
+
 def avi_h264_b(path: Path, seconds: float = 3) -> Path:
     """H.264 with B-frames in AVI, a container that cannot say when a picture is shown."""
     return _mux(path, [_h264(seconds, bframes=3)], container="avi")

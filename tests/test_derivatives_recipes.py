@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import itertools
@@ -44,7 +45,7 @@ def pictures(data: bytes, demuxer: str | None = None) -> list[tuple[str, int, fl
             (
                 hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest(),
                 footage.read_counter(frame.to_ndarray(format="gray")),
-                float(frame.time),
+                float(frame.time or 0),
             )
             for frame in container.decode(video=0)
         ]
@@ -91,12 +92,20 @@ def test_a_remux_shows_exactly_the_originals_pictures(
     assert outcome.notes == []
 
 
+def test_a_stream_without_times_gets_the_times_of_its_rate(tmp_path: Path) -> None:
+    original = footage.bare_h264(tmp_path / "original").read_bytes()
+    _, made = make(original, "h264", "remux", tmp_path / "made.mp4")
+    assert [picture[1] for picture in pictures(made)] == list(range(100))
+    assert [picture[2] for picture in pictures(made)] == pytest.approx([number / 25 for number in range(100)])
+
+
 CONVERTED: list[tuple[Callable[[Path], Path], str]] = [
     (footage.hevc_mp4, "mov"),
     (footage.ps_mpeg2, "mpeg"),
     (footage.avi_mjpeg_pcm, "avi"),
     (footage.avi_mpeg4_mp3, "avi"),
     (footage.avi_h264_b, "avi"),
+    (functools.partial(footage.bare_h264, bframes=3), "h264"),
     (footage.vfr, "mov"),
 ]
 
@@ -107,7 +116,7 @@ def test_a_proxy_shows_every_picture_at_its_time(maker: Callable[[Path], Path], 
     outcome, made = make(original, demuxer, "proxy", tmp_path / "made.mp4")
     before, after = pictures(original, demuxer), pictures(made)
     assert [picture[1] for picture in after] == [picture[1] for picture in before]
-    if demuxer != "avi":
+    if demuxer not in {"avi", "h264"}:
         assert np.ptp([new[2] - old[2] for new, old in zip(after, before, strict=True)]) < 0.001
     assert np.diff([picture[2] for picture in after]).max() < 0.3
     assert (outcome.picture, outcome.notes) == ("converted", [])
@@ -237,6 +246,8 @@ def test_bytes_that_are_nothing_are_refused(recipe: Recipe, demuxer: str, tmp_pa
 def test_a_copy_that_could_not_be_faithful_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RemuxRefusedError, match="order"):
         make(footage.avi_h264_b(tmp_path / "a").read_bytes(), "avi", "remux", tmp_path / "made.mp4")
+    with pytest.raises(RemuxRefusedError, match="order"):
+        make(footage.bare_h264(tmp_path / "c", bframes=3).read_bytes(), "h264", "remux", tmp_path / "made.mp4")
     with pytest.raises(RemuxRefusedError, match="hevc"):
         make(footage.hevc_mp4(tmp_path / "b").read_bytes(), "mov", "remux", tmp_path / "made.mp4")
 

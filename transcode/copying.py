@@ -36,7 +36,11 @@ class CopyLane:
         self.count = 0
         if self._is_h264 and not self._setup:
             raise RemuxRefusedError("the picture's setup (SPS, PPS) was not found")
-        if decoding_times_only and getattr(stream.codec_context, "has_b_frames", False):
+        self._reorders = bool(getattr(stream.codec_context, "has_b_frames", False))
+        self._untimed = 0
+        rate = getattr(stream, "guessed_rate", None) or 25
+        self._frame = max(1, round(1 / (rate * (stream.time_base or 1))))
+        if decoding_times_only and self._reorders:
             raise RemuxRefusedError("the container does not say in which order pictures are shown")
 
     def feed(self, packet: Packet) -> Iterator[Packet]:
@@ -53,9 +57,19 @@ class CopyLane:
     def finish(self) -> Iterator[Packet]:
         """Yield what is still held back."""
         held, self._held = self._held, []
-        times = _decoding_times(held)
+        times = _decoding_times(held) if any(_is_timed(packet) for packet in held) else self._count_out(held)
         for packet, dts in zip(held, times, strict=True):
             yield self._place(packet, dts)
+
+    def _count_out(self, packets: list[Packet]) -> list[int]:
+        """Give times to a stream that carries none (a bare elementary stream): one frame after the other."""
+        if packets and self._reorders:
+            raise RemuxRefusedError("the file does not say in which order pictures are shown")
+        times = []
+        for packet in packets:
+            times.append(self._untimed)
+            self._untimed += packet.duration or self._frame
+        return times
 
     def _place(self, packet: Packet, dts: int) -> Packet:
         pts = dts if packet.pts is None or self._decoding_times_only else packet.pts
@@ -72,6 +86,10 @@ class CopyLane:
         """Refuse a stream whose setup is in one H.264 form and its pictures in the other: the muxer trusts the setup."""
         if self._setup[:1] == b"\x01" and bytes(packet)[:4].startswith(START_CODES):
             raise RemuxRefusedError("the picture's setup and its data are in different forms")
+
+
+def _is_timed(packet: Packet) -> bool:
+    return packet.dts is not None or packet.pts is not None
 
 
 def _decoding_times(packets: list[Packet]) -> list[int]:

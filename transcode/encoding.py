@@ -78,6 +78,7 @@ class PictureLane:
         target.width, target.height = self._size
         target.pix_fmt = "yuv420p"
         target.time_base = target.codec_context.time_base = PICTURE_TIME_BASE
+        self._frame = int(1 / rate / PICTURE_TIME_BASE)
         target.codec_context.gop_size = max(1, round(rate * KEY_EVERY_S))
         target.codec_context.thread_count = THREADS
         if rotation:
@@ -135,7 +136,7 @@ class PictureLane:
         """Return when the frame is shown, in PICTURE_TIME_BASE."""
         ticks = heapq.heappop(self._times) if self._times else frame.pts
         if ticks is None:
-            return self._last + int(1 / (self._target.average_rate or 25) / PICTURE_TIME_BASE)
+            return self._last + self._frame if self.count else 0
         ticks += self.clock.shift(ticks, frame.duration or 0)
         return round(ticks * self.clock.time_base / PICTURE_TIME_BASE)
 

@@ -10,8 +10,8 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault.batch import INTEGER_MAX, STATEMENT_BYTES_MAX, Batch, Known, canonical, envelope, prepare
-from vault.entry import ENTRY_BYTES_MAX, LogEntry, Statement, decode, format_time
+from vault.batch import INTEGER_MAX, STATEMENT_BYTES_MAX, Batch, Known, envelope, prepare
+from vault.entry import ENTRY_BYTES_MAX, LogEntry, Statement, canonical, decode, format_time
 from vault.errors import ConflictError, EntryInvalidError
 from vault.testing import make_statement
 

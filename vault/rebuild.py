@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from vault import directory, durable
 from vault.catalogue import Catalogue
 from vault.entry import decode
+from vault.errors import CatalogueMismatchError, StorageError
 from vault.log import Log
 from vault.projection import project, set_projected_size
 from vault.reader import LogReader
 from vault.records import RecordStore
 from vault.signer import Signer
+from vault.vault import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +36,7 @@ def rebuild(root: Path, *, on_progress: Callable[[int, int], None] | None = None
         directory.remove_database(new)
         directory.create_catalogue(new)
         signer = Signer.load(root / "keys" / "log.key")
+        _publish_staged(root, signer)
         Log.restore_index(root, signer, new)
         size = project_all(root, signer, new, on_progress or (lambda *_: None))
         durable.sync_file_system(root)
@@ -45,6 +49,13 @@ def rebuild(root: Path, *, on_progress: Callable[[int, int], None] | None = None
     finally:
         os.close(held)
     return size
+
+
+def _publish_staged(root: Path, signer: Signer) -> None:
+    """Publish what the old database committed and did not publish, if it can still be read; nobody was told of it."""
+    if (root / "catalogue.db").exists():
+        with suppress(CatalogueMismatchError, StorageError):
+            Log.open(root, signer, now_ms=now_ms).close()
 
 
 def project_all(root: Path, signer: Signer, database: Path, on_progress: Callable[[int, int], None]) -> int:

@@ -6,7 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from vault.batch import IndexRow, canonical
+from vault.batch import IndexRow
+from vault.entry import canonical
 from vault.errors import EntryInvalidError
 from vault.staging import Staging
 

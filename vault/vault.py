@@ -296,8 +296,8 @@ class Vault:
         Follows the `prev` chain from the newest entry back to the first, so none in between can be missing; with
         `limit`, only the newest so many.
         """
-        checkpoint = self.reader.checkpoint()
         index = self.log.last_index(subject)
+        checkpoint = self.reader.checkpoint()  # after the index, so that it covers it
         items: list[HistoryItem] = []
         while index >= 0 and (limit is None or len(items) < limit):
             data = self.reader.entry(index, checkpoint)

@@ -40,8 +40,8 @@ def select(header: str | None, if_range: str | None, *, size: int, etag: str) ->
         return whole
     first, last, suffix = match.groups()
     if suffix is not None:
-        length = min(int(suffix), size)
-        return Slice(start=size - length, end=size, partial=True) if length else None  # of nothing there is no last byte
+        length = min(int(suffix), size)  # of nothing there is no last byte
+        return Slice(start=size - length, end=size, partial=True) if length else None
     start = int(first)
     if last and int(last) < start:
         return whole  # syntactically invalid: ignored, §14.1.1

@@ -107,6 +107,7 @@ class Sessions:
         self._catalogue = catalogue
         self.limits = limits
         self.now = now
+        self.refused_views = 0  # asked for under an unknown, foreign or expired view, since this process began
         with catalogue.writing() as connection:
             _tables.create_all(connection)
 
@@ -222,6 +223,11 @@ class Sessions:
         with self._catalogue.engine.connect() as connection:
             row = connection.execute(select(_grant).where(*mine)).mappings().one_or_none()
         return None if row is None else _to_grant(row)
+
+    def count_refusal(self, session: Session, view: str) -> None:
+        """Count and report an attempt to read under a view that is not this session's."""
+        self.refused_views += 1
+        _log.warning("view_refused view=%.40r account=%s refused=%d", view, session.account, self.refused_views)
 
     def note_export(self, session: Session, view: str, entry_index: int) -> None:
         """Note that handing out the original was logged, at this index."""

@@ -82,6 +82,7 @@ def test_the_view_of_another_session_is_refused(vault: Vault, clip: Digest) -> N
         for name in BYTES:
             assert other.get(f"/views/{view['view']}/{name}").status_code == 403
         assert other.post(view["export_url"]).status_code == 403
+        assert other.app.state.desk.sessions.refused_views == len(BYTES) + 1  # type: ignore[attr-defined]
     assert wang.get(view["status_url"]).status_code == 200
 
 

@@ -36,6 +36,7 @@ class OpenView:
     def __init__(self, desk: AtDesk, session: SignedIn, view: str) -> None:
         grant = desk.sessions.find_grant(session, view)
         if grant is None:
+            desk.sessions.count_refusal(session, view)
             raise ViewRefusedError(f"view {view[:40]} is not open in this session")
         self.desk: Desk = desk
         self.session: Session = session

@@ -15,13 +15,12 @@ from ingest.errors import RereadMismatchError
 from ingest.events import Outcome
 from ingest.pull import Pulled, reread
 from vault import durable
-from vault.errors import ConflictError, EntryInvalidError, NotFoundError
-from vault.merkle import leaf_hash, verify_inclusion
+from vault.errors import ConflictError, EntryInvalidError
 from vault.model import CHUNK_BYTES, Actor, DeviceId, Digest, SessionId
 from vault.vault import Draft, Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hardware.errors import HardwareError
     from ingest.probe import Facts, Prober
@@ -102,11 +101,13 @@ class Sealer:
         if not copies:
             return []
         for attempt in range(1, SEAL_TRIES + 1):
-            fresh = self._fresh(copies)
+            seals = self.vault.catalogue.seals([copy.pulled.digest for copy in copies])
+            before = self.vault.catalogue.clips_at(self.device, [printable(copy.item.path) for copy in copies])
+            fresh = _fresh(copies, seals)
             drafts = [
                 draft
                 for copy, found in zip(copies, facts, strict=True)
-                for draft in self._drafts(copy, found, is_fresh=id(copy) in fresh)
+                for draft in self._drafts(copy, found, before, is_fresh=id(copy) in fresh)
             ]
             try:
                 receipts = self.vault.submit(drafts)
@@ -117,31 +118,20 @@ class Sealer:
                     raise
                 self.vault.catch_up()
         self._prove(receipts)
-        acquired = iter(r.index for r in receipts if r.entry.statement.type == "clip.acquired")
+        seals |= {
+            Digest.parse(str(r.entry.statement.fields["clip"])): r.index
+            for r in receipts
+            if r.entry.statement.type == "clip.sealed"
+        }
+        acquired = (r.index for r in receipts if r.entry.statement.type == "clip.acquired")
         return [
-            self._outcome(copy, found, index, is_fresh=id(copy) in fresh)
+            _outcome(copy, found, seals[copy.pulled.digest], index, is_fresh=id(copy) in fresh)
             for copy, found, index in zip(copies, facts, acquired, strict=True)
         ]
 
-    def _fresh(self, copies: Iterable[Copy]) -> set[int]:
-        """Return the ids of the copies that bring bytes the vault does not hold; the first of equals is fresh."""
-        seen: set[Digest] = set()
-        fresh: set[int] = set()
-        for copy in copies:
-            digest = copy.pulled.digest
-            if digest not in seen and not self._is_sealed(digest):
-                fresh.add(id(copy))
-            seen.add(digest)
-        return fresh
-
-    def _is_sealed(self, digest: Digest) -> bool:
-        try:
-            self.vault.catalogue.clip(digest)
-        except NotFoundError:
-            return False
-        return True
-
-    def _drafts(self, copy: Copy, facts: Facts, *, is_fresh: bool) -> Iterable[Draft]:
+    def _drafts(
+        self, copy: Copy, facts: Facts, before: Mapping[str, set[Digest]], *, is_fresh: bool
+    ) -> Iterable[Draft]:
         item, pulled = copy.item, copy.pulled
         path = printable(item.path)
         if is_fresh:
@@ -179,7 +169,7 @@ class Sealer:
                 "fingerprint": item.fingerprint,
             },
         )
-        for other in self.vault.catalogue.clips_at(self.device, path):
+        for other in sorted(before.get(path, ()), key=str):
             if other != pulled.digest:
                 yield Draft(
                     type="clip.conflict",
@@ -189,32 +179,12 @@ class Sealer:
                 )
 
     def _prove(self, receipts: Sequence[Receipt]) -> None:
-        """Verify from storage that each entry is in the signed tree: the last step before anybody is told (I4)."""
-        checkpoint = self.vault.reader.checkpoint()
+        """Read the entries back from storage, authenticated up to the signed root: the last step before telling (I4)."""
+        indices = [receipt.index for receipt in receipts]
+        stored = dict(self.vault.reader.entries(min(indices), max(indices) + 1, self.vault.reader.checkpoint()))
         for receipt in receipts:
-            stored = self.vault.reader.entry(receipt.index, checkpoint)
-            if stored != receipt.data:
+            if stored[receipt.index] != receipt.data:
                 raise EntryInvalidError(f"entry {receipt.index} was stored with other bytes than were sealed")
-            verify_inclusion(
-                index=receipt.index,
-                size=checkpoint.size,
-                leaf=leaf_hash(stored),
-                proof=self.vault.reader.inclusion_proof(receipt.index, checkpoint),
-                root=checkpoint.root,
-            )
-
-    def _outcome(self, copy: Copy, facts: Facts, acquired_index: int, *, is_fresh: bool) -> Outcome:
-        clip = self.vault.catalogue.clip(copy.pulled.digest)
-        damaged = is_fresh and clip.condition == "damaged"
-        return Outcome(
-            path=printable(copy.item.path),
-            size=copy.pulled.size,
-            status="damaged" if damaged else "sealed" if is_fresh else "duplicate",
-            clip=clip.id,
-            index=clip.sealed_index,
-            acquired_index=acquired_index,
-            reason=facts.reason if damaged else "",
-        )
 
     # --- failed ----------------------------------------------------------------------------------------------------
 
@@ -242,3 +212,27 @@ class Sealer:
             )
             for key, failure in failures.items()
         }
+
+
+def _fresh(copies: Iterable[Copy], seals: Mapping[Digest, int]) -> set[int]:
+    """Return the ids of the copies that bring bytes the vault does not hold; the first of equals is fresh."""
+    seen = set(seals)
+    fresh = set()
+    for copy in copies:
+        if copy.pulled.digest not in seen:
+            fresh.add(id(copy))
+            seen.add(copy.pulled.digest)
+    return fresh
+
+
+def _outcome(copy: Copy, facts: Facts, index: int, acquired_index: int, *, is_fresh: bool) -> Outcome:
+    damaged = is_fresh and facts.condition == "damaged"
+    return Outcome(
+        path=printable(copy.item.path),
+        size=copy.pulled.size,
+        status="damaged" if damaged else "sealed" if is_fresh else "duplicate",
+        clip=copy.pulled.digest,
+        index=index,
+        acquired_index=acquired_index,
+        reason=facts.reason if damaged else "",
+    )

@@ -31,7 +31,7 @@ from vault.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy import Connection, Engine, Row, Select
@@ -152,6 +152,11 @@ class Catalogue:
         """Return one clip; raises NotFoundError."""
         return _clip(self._one(select(schema.clip).where(schema.clip.c.id == str(digest)), f"clip {digest}"))
 
+    def seals(self, digests: Sequence[Digest]) -> dict[Digest, int]:
+        """Return the log index of the seal of each of these clips that the vault holds."""
+        query = select(schema.clip.c.id, schema.clip.c.sealed_position).where(schema.clip.c.id.in_(map(str, digests)))
+        return {Digest.parse(row.id): row.sealed_position for row in self._rows(query)}
+
     def find_clip(self, text: str) -> Clip:
         """Return the clip of a digest or a unique beginning of one (at least 6 hex characters)."""
         digits = text.removeprefix("sha256:").lower()
@@ -208,11 +213,14 @@ class Catalogue:
             query = query.where(table.c.session == session)
         return {(row.path, row.size, row.fingerprint): Digest.parse(row.clip) for row in self._rows(query)}
 
-    def clips_at(self, device: DeviceId, path: str) -> list[Digest]:
-        """Return the clips that came from one place of one device; more than one is a conflict on record."""
+    def clips_at(self, device: DeviceId, paths: Sequence[str]) -> dict[str, set[Digest]]:
+        """Return which clips came from places of one device; more than one at a place is a conflict on record."""
         table = schema.acquisition
-        query = select(table.c.clip).where(table.c.device == device, table.c.path == path).distinct()
-        return [Digest.parse(row.clip) for row in self._rows(query)]
+        query = select(table.c.path, table.c.clip).where(table.c.device == device, table.c.path.in_(paths)).distinct()
+        found: dict[str, set[Digest]] = {}
+        for row in self._rows(query):
+            found.setdefault(row.path, set()).add(Digest.parse(row.clip))
+        return found
 
     # --- cases and views -------------------------------------------------------------------------------------------
 

@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 Private = dict[str, Any]
 CHINA = timezone(timedelta(hours=8))  # recorders write local time without a zone; facts["start"] says it was assumed
 
+# Built once: putting a statement together costs more than running it.
+ADD_PERSON = insert(schema.person).on_conflict_do_nothing()
+ADD_DOCK_SESSION = insert(schema.dock_session).on_conflict_do_nothing()
+ADD_CLIP = insert(schema.clip).on_conflict_do_nothing()
+ADD_ACQUISITION = insert(schema.acquisition).on_conflict_do_nothing()
+ADD_FAILURE = insert(schema.failure).on_conflict_do_nothing()
+ADD_VIEW = insert(schema.view).on_conflict_do_nothing()
+ADD_CASE_RECORD = insert(schema.case_record).on_conflict_do_nothing()
+ADD_CLIP_LINK = insert(schema.clip_link).on_conflict_do_nothing()
+
 
 def project(connection: Connection, index: int, entry: LogEntry, private: Mapping[str, object]) -> None:
     """Bring one entry into the tables."""
@@ -41,14 +51,13 @@ def set_projected_size(connection: Connection, size: int) -> None:
 
 def _person_registered(connection: Connection, index: int, entry: LogEntry, private: Private) -> None:
     connection.execute(
-        insert(schema.person)
-        .values(
-            id=entry.statement.fields["person"],
-            account=str(private.get("account", "")),
-            name=str(private.get("name", "")),
-            position=index,
-        )
-        .on_conflict_do_nothing()
+        ADD_PERSON,
+        {
+            "id": entry.statement.fields["person"],
+            "account": str(private.get("account", "")),
+            "name": str(private.get("name", "")),
+            "position": index,
+        },
     )
 
 
@@ -66,9 +75,13 @@ def _dock_opened(connection: Connection, index: int, entry: LogEntry, private: P
         .on_conflict_do_update(index_elements=["id"], set_=seen)
     )
     connection.execute(
-        insert(schema.dock_session)
-        .values(id=fields["session"], device=fields["device"], opened_position=index, opened_ms=entry.time_ms)
-        .on_conflict_do_nothing()
+        ADD_DOCK_SESSION,
+        {
+            "id": fields["session"],
+            "device": fields["device"],
+            "opened_position": index,
+            "opened_ms": entry.time_ms,
+        },
     )
 
 
@@ -93,107 +106,101 @@ def _clip_sealed(connection: Connection, index: int, entry: LogEntry, private: P
     fields = entry.statement.fields
     facts = private.get("facts", {})
     connection.execute(
-        insert(schema.clip)
-        .values(
-            id=fields["clip"],
-            size=fields["bytes"],
-            chunk_bytes=fields["chunk_bytes"],
-            chunk_root=fields["chunk_root"],
-            media=fields["media"],
-            condition=fields["condition"],
-            sealed_position=index,
-            sealed_ms=entry.time_ms,
-            sm3=fields.get("sm3"),
-            name=str(private.get("name", "")),
-            facts=json.dumps(facts, ensure_ascii=False, sort_keys=True),
-            started_ms=_started_ms(facts),
-            duration_ms=facts.get("duration_ms"),
-        )
-        .on_conflict_do_nothing()
+        ADD_CLIP,
+        {
+            "id": fields["clip"],
+            "size": fields["bytes"],
+            "chunk_bytes": fields["chunk_bytes"],
+            "chunk_root": fields["chunk_root"],
+            "media": fields["media"],
+            "condition": fields["condition"],
+            "sealed_position": index,
+            "sealed_ms": entry.time_ms,
+            "sm3": fields.get("sm3"),
+            "name": str(private.get("name", "")),
+            "facts": json.dumps(facts, ensure_ascii=False, sort_keys=True),
+            "started_ms": _started_ms(facts),
+            "duration_ms": facts.get("duration_ms"),
+        },
     )
 
 
 def _clip_acquired(connection: Connection, index: int, entry: LogEntry, private: Private) -> None:
     fields = entry.statement.fields
     connection.execute(
-        insert(schema.acquisition)
-        .values(
-            position=index,
-            clip=fields["clip"],
-            device=fields["device"],
-            session=fields["session"],
-            path=str(private.get("path", "")),
-            size=fields["bytes"],
-            modified_at=str(private.get("modified_at", "")),
-            fingerprint=str(private.get("fingerprint", "")),
-            acquired_ms=entry.time_ms,
-            outcome=fields["outcome"],
-        )
-        .on_conflict_do_nothing()
+        ADD_ACQUISITION,
+        {
+            "position": index,
+            "clip": fields["clip"],
+            "device": fields["device"],
+            "session": fields["session"],
+            "path": str(private.get("path", "")),
+            "size": fields["bytes"],
+            "modified_at": str(private.get("modified_at", "")),
+            "fingerprint": str(private.get("fingerprint", "")),
+            "acquired_ms": entry.time_ms,
+            "outcome": fields["outcome"],
+        },
     )
 
 
 def _acquisition_failed(connection: Connection, index: int, entry: LogEntry, private: Private) -> None:
     fields = entry.statement.fields
     connection.execute(
-        insert(schema.failure)
-        .values(
-            position=index,
-            device=fields["device"],
-            session=fields["session"],
-            path=str(private.get("path", "")),
-            reason=str(private.get("reason", "")),
-            failed_ms=entry.time_ms,
-        )
-        .on_conflict_do_nothing()
+        ADD_FAILURE,
+        {
+            "position": index,
+            "device": fields["device"],
+            "session": fields["session"],
+            "path": str(private.get("path", "")),
+            "reason": str(private.get("reason", "")),
+            "failed_ms": entry.time_ms,
+        },
     )
 
 
 def _clip_viewed(connection: Connection, index: int, entry: LogEntry, private: Private) -> None:
     fields = entry.statement.fields
     connection.execute(
-        insert(schema.view)
-        .values(
-            position=index,
-            view=fields["view"],
-            clip=fields["clip"],
-            actor=entry.statement.actor_id,
-            purpose=str(private.get("purpose", "")),
-            opened_ms=entry.time_ms,
-        )
-        .on_conflict_do_nothing()
+        ADD_VIEW,
+        {
+            "position": index,
+            "view": fields["view"],
+            "clip": fields["clip"],
+            "actor": entry.statement.actor_id,
+            "purpose": str(private.get("purpose", "")),
+            "opened_ms": entry.time_ms,
+        },
     )
 
 
 def _case_opened(connection: Connection, index: int, entry: LogEntry, private: Private) -> None:
     connection.execute(
-        insert(schema.case_record)
-        .values(
-            id=entry.statement.fields["case"],
-            number=str(private.get("number", "")),
-            title=str(private.get("title", "")),
-            target=str(private.get("target", "")),
-            category=str(private.get("category", "")),
-            position=index,
-            opened_ms=entry.time_ms,
-        )
-        .on_conflict_do_nothing()
+        ADD_CASE_RECORD,
+        {
+            "id": entry.statement.fields["case"],
+            "number": str(private.get("number", "")),
+            "title": str(private.get("title", "")),
+            "target": str(private.get("target", "")),
+            "category": str(private.get("category", "")),
+            "position": index,
+            "opened_ms": entry.time_ms,
+        },
     )
 
 
 def _clip_linked(connection: Connection, index: int, entry: LogEntry, private: Private) -> None:
     fields = entry.statement.fields
     connection.execute(
-        insert(schema.clip_link)
-        .values(
-            clip=fields["clip"],
-            case_id=fields["case"],
-            position=index,
-            linked_ms=entry.time_ms,
-            actor=entry.statement.actor_id,
-            reason=str(private.get("reason", "")),
-        )
-        .on_conflict_do_nothing()
+        ADD_CLIP_LINK,
+        {
+            "clip": fields["clip"],
+            "case_id": fields["case"],
+            "position": index,
+            "linked_ms": entry.time_ms,
+            "actor": entry.statement.actor_id,
+            "reason": str(private.get("reason", "")),
+        },
     )
 
 

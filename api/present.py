@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from api.i18n import Translator
+    from api.web.i18n import Translator
     from vault.model import Clip, Digest
 
 BEIJING = timezone(timedelta(hours=8))  # dates of the agencies; China keeps no summer time

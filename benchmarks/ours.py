@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from hardware.volume import VolumeRecorder
 from ingest.dock import dock
-from ingest.probe import Prober
+from ingest.probing.probe import Prober
 from ingest.pull import pull
 from vault import durable
 from vault.vault import Vault

@@ -1,6 +1,6 @@
 """Run untrusted work in a child with limits: one persistent worker, one JSON object per line each way.
 
-    with Sandbox("ingest.probe_worker", memory_bytes=2 << 30, cpu_s=60, deadline_s=60) as sandbox:
+    with Sandbox("ingest.probing.worker", memory_bytes=2 << 30, cpu_s=60, deadline_s=60) as sandbox:
         answer = sandbox.call({"path": "/tmp/x"})
 
 The child's module ends with `if __name__ == "__main__": serve(handle)`. Messages from the child bear the number of the

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from hardware.recorder import Recorder
     from ingest.events import Event
-    from ingest.probe import Prober
+    from ingest.probing.probe import Prober
 
 BATCH_FILES = 128  # small files share one sync, one checkpoint and one transaction
 BATCH_BYTES = 32 << 20

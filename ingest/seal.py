@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from hardware.errors import HardwareError
-    from ingest.probe import Facts, Prober
-    from vault.log import Receipt
+    from ingest.probing.probe import Facts, Prober
+    from vault.log.sequencer import Receipt
 
 REREAD_FILES = 4  # small copies read back at once: each waits for the disk, not for the processor
 SEAL_TRIES = 3  # another process may seal the same bytes between our look and our append

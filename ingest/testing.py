@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hardware.sandbox import serve
-from ingest.probe import Prober
+from ingest.probing.probe import Prober
 
 if TYPE_CHECKING:
     from collections.abc import Callable

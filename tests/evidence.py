@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vault import durable
-from vault.export import export
-from vault.merkle import leaf_hash
+from vault.export.writer import export
+from vault.log.merkle import leaf_hash
+from vault.log.tiles import BUNDLE, TILE_WIDTH, Tile, decode_bundle, encode_bundle, tile_at
 from vault.model import CHUNK_BYTES, Actor, CaseId, DeviceId, Digest, SessionId, device_id
 from vault.store import chunk_hash, chunk_list_root
-from vault.tiles import BUNDLE, TILE_WIDTH, Tile, decode_bundle, encode_bundle, tile_at
 from vault.vault import Draft, Vault, uuid7
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERIFY_PY = Path(__file__).parent.parent / "vault" / "offline" / "verify.py"
+VERIFY_PY = Path(__file__).parent.parent / "vault" / "export" / "offline" / "verify.py"
 NAMES = ("空文件.mp4", "执法记录仪_20260101.MP4", "GX010002.MP4")
 SIZES = (0, 1_500_000, 3_000_000)
 

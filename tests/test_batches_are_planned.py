@@ -10,9 +10,9 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault.batch import INTEGER_MAX, STATEMENT_BYTES_MAX, Batch, Known, envelope, prepare
 from vault.entry import ENTRY_BYTES_MAX, LogEntry, Statement, canonical, decode, format_time
 from vault.errors import ConflictError, EntryInvalidError
+from vault.log.batch import INTEGER_MAX, STATEMENT_BYTES_MAX, Batch, Known, envelope, prepare
 from vault.testing import make_statement
 
 NAMES = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=6)

@@ -12,7 +12,7 @@ from web import entries, serving, types
 
 from hardware.volume import VolumeRecorder
 from ingest.dock import dock
-from ingest.probe import Prober
+from ingest.probing.probe import Prober
 from vault.vault import Vault
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from vault.errors import ConflictError, StorageError
-from vault.gather import Call, Gatherer
+from vault.log.gather import Call, Gatherer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

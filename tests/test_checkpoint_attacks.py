@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vault.checkpoint import (
+from vault.errors import AppendOnlyViolationError, CheckpointInvalidError
+from vault.log.checkpoint import (
     NOTE_BYTES_MAX,
     NoteSignature,
     Verifier,
@@ -23,8 +24,7 @@ from vault.checkpoint import (
     verify_checkpoint,
     verify_note,
 )
-from vault.errors import AppendOnlyViolationError, CheckpointInvalidError
-from vault.signer import Signer, SigningKeyError
+from vault.log.signer import Signer, SigningKeyError
 
 if TYPE_CHECKING:
     from pathlib import Path

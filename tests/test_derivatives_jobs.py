@@ -12,11 +12,11 @@ import footage
 import pytest
 from web import seal
 
-from transcode import derivatives as module
-from transcode.derivatives import Derivatives, Job
+from transcode.derived import derivatives as module
+from transcode.derived.derivatives import Derivatives, Job
+from transcode.derived.shelf import Derivative, Shelf
 from transcode.errors import DerivativeError, DerivativeMissingError
-from transcode.shelf import Derivative, Shelf
-from transcode.virtual import VirtualMedia
+from transcode.virtual.media import VirtualMedia
 from vault.errors import StorageError
 
 if TYPE_CHECKING:

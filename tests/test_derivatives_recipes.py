@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from movies import Memory
 
-from transcode.clock import AHEAD_MAX_S, Clock
-from transcode.encoding import fit
+from transcode.derived.clock import AHEAD_MAX_S, Clock
+from transcode.derived.encoding import fit
+from transcode.derived.recipes import Outcome, Recipe, Source, cook
 from transcode.errors import DerivativeError, RemuxRefusedError
-from transcode.recipes import Outcome, Recipe, Source, cook
-from transcode.virtual import VirtualMedia
+from transcode.virtual.media import VirtualMedia
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -68,7 +68,7 @@ def test_the_wheel_holds_exactly_the_five_packages(wheel):
 def test_the_wheel_carries_the_files_that_are_not_python(wheel):
     ours = {str(path.relative_to(ROOT)) for path in tracked() if path.relative_to(ROOT).parts[0] in PACKAGES}
     assert ours <= set(wheel), ours - set(wheel)
-    for needed in (*(f"{package}/py.typed" for package in PACKAGES), "vault/offline/verify.py"):
+    for needed in (*(f"{package}/py.typed" for package in PACKAGES), "vault/export/offline/verify.py"):
         assert needed in wheel
 
 

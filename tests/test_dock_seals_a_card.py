@@ -13,7 +13,7 @@ from hardware.errors import DeviceGoneError, DeviceReadError
 from hardware.volume import VolumeRecorder
 from ingest.dock import DockOptions, dock
 from ingest.errors import DeviceBusyError, RereadMismatchError
-from ingest.probe import Prober
+from ingest.probing.probe import Prober
 from ingest.pull import pull, reread
 from vault.errors import StorageError
 from vault.model import CHUNK_BYTES, Digest

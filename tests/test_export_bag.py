@@ -17,11 +17,11 @@ from evidence import NAMES, SIZES, Scene, build, check_bag, content, flip, make_
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault.bag import manifest, media_name
 from vault.errors import FixityMismatchError, RecordMismatchError, StorageError
-from vault.export import Export, ExportExistsError, NothingToExportError, export
+from vault.export.bag import manifest, media_name
+from vault.export.writer import Export, ExportExistsError, NothingToExportError, export
+from vault.log.reader import LogReader
 from vault.model import Digest
-from vault.reader import LogReader
 from vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -181,9 +181,9 @@ def test_a_withheld_field_is_gone_and_every_proof_still_holds(scene: Scene, tmp_
 
 
 def test_verifier_and_instructions_travel_with_the_package() -> None:
-    """The wheel must carry them: they are data of the package `vault`."""
+    """The wheel must carry them: they are data of the package `vault.export`."""
     for name in ("verify.py", "VERIFY.md"):
-        assert files("vault").joinpath("offline", name).is_file()
+        assert files("vault.export").joinpath("offline", name).is_file()
 
 
 # --- before and while it writes ----------------------------------------------------------------------------------------------

@@ -24,9 +24,9 @@ from evidence import SIZES, VERIFY_PY, Scene, build, check_bag, content, flip, m
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vault.bag import fingerprint, manifest
 from vault.errors import EntryInvalidError
-from vault.merkle import root_of, verify_inclusion
+from vault.export.bag import fingerprint, manifest
+from vault.log.merkle import root_of, verify_inclusion
 
 if TYPE_CHECKING:
     from collections.abc import Callable

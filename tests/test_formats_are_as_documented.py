@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from vault.checkpoint import Verifier, verify_checkpoint
 from vault.entry import commit_body, commit_field
-from vault.log import Log
-from vault.proof import TlogProof
+from vault.log.checkpoint import Verifier, verify_checkpoint
+from vault.log.proof import TlogProof
+from vault.log.sequencer import Log
 from vault.testing import ORIGIN, FrozenClock, create_log, make_statement
 
 PAGE = (Path(__file__).parent.parent / "docs" / "formats.md").read_text()

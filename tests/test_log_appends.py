@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vault import log as log_module
 from vault.entry import decode
 from vault.errors import (
     CatalogueMismatchError,
@@ -19,10 +18,11 @@ from vault.errors import (
     VaultExistsError,
     VaultMissingError,
 )
-from vault.log import Log
-from vault.merkle import verify_consistency
-from vault.proof import TlogProof
-from vault.signer import Signer
+from vault.log import sequencer as log_module
+from vault.log.merkle import verify_consistency
+from vault.log.proof import TlogProof
+from vault.log.sequencer import Log
+from vault.log.signer import Signer
 from vault.testing import ORIGIN, FrozenClock, create_log, make_statement, make_statements
 
 if TYPE_CHECKING:
@@ -278,8 +278,8 @@ def test_two_open_logs_take_turns_and_see_each_other(tmp_path: Path, signer: Sig
 WRITER = """
 import sys, time
 from pathlib import Path
-from vault.log import Log
-from vault.signer import Signer
+from vault.log.sequencer import Log
+from vault.log.signer import Signer
 from vault.testing import ORIGIN, make_statements
 root, first, calls = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 with Log.open(root, Signer(ORIGIN, bytes(range(32))), now_ms=lambda: time.time_ns() // 1_000_000) as log:

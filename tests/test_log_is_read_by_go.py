@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vault.log import Log
+from vault.log.sequencer import Log
 from vault.testing import FrozenClock, create_log, make_statements
 
 pytestmark = pytest.mark.interop

@@ -11,7 +11,7 @@ from tlog_scales.signing import Vkey, VkeySet
 from tlog_scales.tiles import leaf_hash
 from tlog_scales.tlog import Checkpoint
 
-from vault.log import Log
+from vault.log.sequencer import Log
 from vault.testing import FrozenClock, create_log, make_statements
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import pytest
 
 from vault.entry import decode
 from vault.errors import CheckpointInvalidError, EntryInvalidError, IntegrityError, LogForkError, StorageError
-from vault.log import Log
-from vault.signer import Signer
-from vault.staging import SequencerConflictError, StagedBatch, Staging
+from vault.log.sequencer import Log
+from vault.log.signer import Signer
+from vault.log.staging import SequencerConflictError, StagedBatch, Staging
 from vault.testing import ORIGIN, FrozenClock, create_log, make_statement, make_statements
 
 if TYPE_CHECKING:

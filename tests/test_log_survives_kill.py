@@ -16,9 +16,9 @@ import pytest
 
 from vault.entry import decode
 from vault.errors import StorageError
-from vault.log import Log
-from vault.merkle import verify_consistency
-from vault.signer import Signer
+from vault.log.merkle import verify_consistency
+from vault.log.sequencer import Log
+from vault.log.signer import Signer
 from vault.testing import ORIGIN, FrozenClock, create_log, make_statement, make_statements
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ CHANGES = ["pwrite64", "write", "rename", "mkdir", "fdatasync", "fsync", "syncfs
 WRITER = """
 import os, sys
 from pathlib import Path
-from vault import log as log_module
+from vault.log import sequencer as log_module
 from vault.errors import LiuhenError
-from vault.log import Log
-from vault.signer import Signer
+from vault.log.sequencer import Log
+from vault.log.signer import Signer
 from vault.testing import ORIGIN, FrozenClock, make_statements
 log_module.SETTLE_BATCHES = 2
 root, number = Path(sys.argv[1]), int(sys.argv[2])

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vault.checkpoint import parse_vkeys
 from vault.errors import CheckpointInvalidError, EntryInvalidError, IntegrityError
-from vault.log import Log
-from vault.merkle import leaf_hash
-from vault.proof import TlogProof
-from vault.reader import LogReader
+from vault.log.checkpoint import parse_vkeys
+from vault.log.merkle import leaf_hash
+from vault.log.proof import TlogProof
+from vault.log.reader import LogReader
+from vault.log.sequencer import Log
+from vault.log.tiles import decode_bundle, encode_bundle
 from vault.testing import ORIGIN, FrozenClock, create_log, make_statements
-from vault.tiles import decode_bundle, encode_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from vault.signer import Signer
+    from vault.log.signer import Signer
 
 
 @pytest.fixture

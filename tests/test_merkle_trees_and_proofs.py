@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vault.errors import EntryInvalidError, LogForkError
-from vault.merkle import (
+from vault.log.merkle import (
     EMPTY_ROOT,
     Edge,
     consistency_ranges,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from movies import Memory
 
 from transcode.errors import UnsupportedMediaError
-from transcode.virtual import VirtualMedia
+from transcode.virtual.media import VirtualMedia
 
 if TYPE_CHECKING:
     from pathlib import Path

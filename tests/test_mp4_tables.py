@@ -10,9 +10,9 @@ import pytest
 from movies import AVC1, MP4A, Fake, Memory, box, counted, full, sample_bytes, write
 
 from transcode.errors import UnsupportedMediaError
-from transcode.mp4 import read_movie
-from transcode.samples import expand
-from transcode.virtual import VirtualMedia
+from transcode.virtual.media import VirtualMedia
+from transcode.virtual.mp4 import read_movie
+from transcode.virtual.samples import expand
 
 
 def video(count: int = 10, **changes: object) -> Fake:

@@ -13,8 +13,8 @@ import footage
 import pytest
 from movies import Memory
 
-from transcode.recipes import Source, cook
-from transcode.virtual import VirtualMedia
+from transcode.derived.recipes import Source, cook
+from transcode.virtual.media import VirtualMedia
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,8 +7,8 @@ import pytest
 from movies import Fake, Memory, write
 
 from transcode.errors import UnsupportedMediaError
-from transcode.layout import AUDIO_EARLY, Layout, Run, lay_out
-from transcode.mp4 import read_movie
+from transcode.virtual.layout import AUDIO_EARLY, Layout, Run, lay_out
+from transcode.virtual.mp4 import read_movie
 
 FRAME = 1024  # ticks of AAC at 48 kHz
 

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from movies import Fake, Memory, sample_bytes, write
 
-from transcode.layout import lay_out
-from transcode.mp4 import read_movie
-from transcode.virtual import BATCH_BYTES, VirtualMedia
+from transcode.virtual.layout import lay_out
+from transcode.virtual.media import BATCH_BYTES, VirtualMedia
+from transcode.virtual.mp4 import read_movie
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware.errors import SandboxCrashedError, SandboxTaskError
-from ingest.probe import FACTS_BYTES_MAX, Facts, Prober, parse_facts
+from ingest.probing.probe import FACTS_BYTES_MAX, Facts, Prober, parse_facts
 from ingest.testing import LIES, HostileProber
 
 
@@ -72,7 +72,7 @@ def test_what_is_no_fault_of_a_file_is_raised(file, tmp_path):
 
 def test_the_service_itself_loads_no_decoder():
     """No foreign parser is ever in the process that holds the keys."""
-    script = "import sys, ingest.probe; sys.exit(bool({'av', 'exifread', 'numpy'} & set(sys.modules)))"
+    script = "import sys, ingest.probing.probe; sys.exit(bool({'av', 'exifread', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-P", "-c", script], check=False).returncode == 0
 
 

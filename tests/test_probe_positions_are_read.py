@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.position import TRACK_POINTS_MAX, parse_exif, parse_iso_6709, parse_nmea, summary
+from ingest.probing.position import TRACK_POINTS_MAX, parse_exif, parse_iso_6709, parse_nmea, summary
 
 RMC = "$GPRMC,012345.00,A,2831.0980,N,11209.3360,E,0.0,0.0,031126,,,A"
 

@@ -7,7 +7,7 @@ import footage
 import pytest
 import rfc8785
 
-from ingest.probe import Prober
+from ingest.probing.probe import Prober
 
 RMC = "$GPRMC,0123{second:02}.00,A,2831.0980,N,11209.3360,E,0.0,0.0,031126,,,A"
 

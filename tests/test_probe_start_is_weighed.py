@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware.names import parse_name
-from ingest.start import Claim, choose, container_claim, exif_claim, mtime_claim, name_claim, read_time
+from ingest.probing.start import Claim, choose, container_claim, exif_claim, mtime_claim, name_claim, read_time
 
 NAME = "AA00000_BB0000_20260304050607.MP4"
 MINUTE_MS = 60_000

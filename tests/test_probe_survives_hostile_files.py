@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardware.names import parse_name
-from ingest.probe import Prober
-from ingest.sniff import KINDS, sniff
-from ingest.structure import CHECKS, BytesSource, check
+from ingest.probing.probe import Prober
+from ingest.probing.sniff import KINDS, sniff
+from ingest.probing.structure import CHECKS, BytesSource, check
 
 SEEDS = {
     "a.mp4": footage.h264_aac_mp4,

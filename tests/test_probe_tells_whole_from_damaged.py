@@ -9,8 +9,8 @@ import av
 import footage
 import pytest
 
-from ingest.probe import Prober
-from ingest.structure import BytesSource, check
+from ingest.probing.probe import Prober
+from ingest.probing.structure import BytesSource, check
 
 OTHERS = {
     "hevc.mp4": functools.partial(footage.hevc_mp4, seconds=1),

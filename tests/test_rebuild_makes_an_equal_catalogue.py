@@ -9,10 +9,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from vault import migrations, schema
+from vault.catalogue import migrations, schema
+from vault.catalogue.rebuild import rebuild
 from vault.errors import CatalogueMismatchError, VaultBusyError
 from vault.model import Digest
-from vault.rebuild import rebuild
 from vault.vault import Draft, Vault
 
 if TYPE_CHECKING:

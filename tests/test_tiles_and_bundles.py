@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vault.errors import EntryInvalidError
-from vault.merkle import leaf_hash, perfect_root, root_of
-from vault.tail import Tail
-from vault.tiles import BUNDLE, Tile, decode_bundle, encode_bundle, number_path, partial_tiles, tile_at
+from vault.log.merkle import leaf_hash, perfect_root, root_of
+from vault.log.tail import Tail
+from vault.log.tiles import BUNDLE, Tile, decode_bundle, encode_bundle, number_path, partial_tiles, tile_at
 
 
 @pytest.mark.parametrize(

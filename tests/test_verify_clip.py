@@ -11,12 +11,12 @@ from vault.entry import decode
 from vault.errors import NotFoundError
 from vault.model import Digest
 from vault.vault import Vault
-from vault.verify import verify_clip
+from vault.verification.verify import verify_clip
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vault.verdict import Report
+    from vault.verification.verdict import Report
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ from evidence import NAMES, Scene, acquired, build
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault.custody import Custody
 from vault.entry import LogEntry, Statement
 from vault.errors import EntryInvalidError
-from vault.logcheck import read_entry
 from vault.model import Digest, device_id
 from vault.vault import Draft, Vault
-from vault.verify import verify_vault
+from vault.verification.custody import Custody
+from vault.verification.logcheck import read_entry
+from vault.verification.verify import verify_vault
 
 if TYPE_CHECKING:
     from pathlib import Path

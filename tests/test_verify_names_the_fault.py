@@ -12,17 +12,17 @@ from evidence import Scene, build, flip, log_entries, overwrite, write_log
 
 from vault.entry import decode
 from vault.errors import VaultMissingError
-from vault.merkle import leaf_hash, root_of
-from vault.signer import Signer
+from vault.log.merkle import leaf_hash, root_of
+from vault.log.signer import Signer
 from vault.store import ObjectStore
 from vault.vault import Vault
-from vault.verify import verify_vault
+from vault.verification.verify import verify_vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from vault.verdict import Report
+    from vault.verification.verdict import Report
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_originals_are_left_alone_when_not_asked_for(scene: Scene) -> None:
 def test_a_large_original_is_hashed_in_two_halves_and_still_named(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vault.objectcheck.SPLIT_BYTES", 1_000_000)
+    monkeypatch.setattr("vault.verification.objectcheck.SPLIT_BYTES", 1_000_000)
     assert verify_vault(scene.root).holds
     flip(object_path(scene, 2), 5)
     report = verify_vault(scene.root)

@@ -9,8 +9,8 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 from web import BASE, client, seal, signed_in
 
-from api.app import ROUTERS
-from api.http import BODY_BYTES_MAX, host_allowed, same_origin
+from api.web.app import ROUTERS
+from api.web.http import BODY_BYTES_MAX, host_allowed, same_origin
 
 if TYPE_CHECKING:
     from vault.vault import Vault

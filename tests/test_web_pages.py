@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from web import open_view, seal, signed_in, types
 
 from api import present
-from api.pages import cases, clips
-from vault.proof import TlogProof
+from api.web.pages import cases, clips
+from vault.log.proof import TlogProof
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
@@ -123,7 +123,7 @@ def test_a_clips_page_proves_its_seal(vault: Vault) -> None:
     TlogProof.parse(proof).verify(entry, vault.reader.verifiers, vault.origin)
     leaf = re.search(r"= <code[^>]*>([0-9a-f]{64})", html)
     assert leaf
-    from vault.merkle import leaf_hash
+    from vault.log.merkle import leaf_hash
 
     assert leaf[1] == leaf_hash(entry).hex()
 
@@ -315,7 +315,7 @@ def test_no_facts_can_break_a_page(facts: Any) -> None:
     """Facts come from hostile files through a probe that may change: showing them never fails."""
     from datetime import UTC, datetime
 
-    from api.i18n import translator
+    from api.web.i18n import translator
     from vault.model import Clip, Digest
 
     clip = Clip(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from web import open_view, seal, signed_in
 
-from api.ranges import Slice, matches, select
+from api.web.ranges import Slice, matches, select
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient

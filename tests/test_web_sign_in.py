@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from web import Clock, client, entries, open_view, seal, sign_in, signed_in
 
-from api.sessions import Limits, Sessions, create_sign_in_link, utc_now
+from api.web.sessions import Limits, Sessions, create_sign_in_link, utc_now
 
 if TYPE_CHECKING:
     import pytest

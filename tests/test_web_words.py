@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 import vault.errors
-from api import refusals
-from api.entry_words import describe
-from api.i18n import LANGUAGES, choose, translator
-from api.purposes import PURPOSES, chosen, in_words, kind_of
+from api.web import refusals
+from api.web.entry_words import describe
+from api.web.i18n import LANGUAGES, choose, translator
+from api.web.purposes import PURPOSES, chosen, in_words, kind_of
 from transcode.plan import MESSAGES
 from vault.entry import VOCABULARY, LogEntry, Statement
 from vault.errors import LiuhenError, VaultError
 
-API = Path(refusals.__file__).parent
+API = Path(refusals.__file__).parent.parent
 DYNAMIC = ("role.", "media.", "condition.", "purpose.", "source.", "confidence.", "category.", "error.", "entry.")
 
 
@@ -36,7 +36,7 @@ def test_both_catalogues_have_the_same_keys_and_placeholders() -> None:
 
 def test_every_word_a_template_or_module_asks_for_exists() -> None:
     known = set(translator("en").messages)
-    sources = [*API.joinpath("templates").glob("*.html"), *API.glob("*.py"), *API.joinpath("pages").glob("*.py")]
+    sources = [*API.glob("web/templates/*.html"), *API.glob("*.py"), *API.glob("web/**/*.py")]
     for path in sources:
         text = path.read_text(encoding="utf-8")
         for key in re.findall(r"\bt\(\s*[\"']([a-z_.]+[a-z_])[\"']\s*[,)]", text):

@@ -22,11 +22,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from starlette.testclient import TestClient
 
-from api.app import create_app
 from api.config import Settings
-from api.sessions import create_sign_in_link
+from api.web.app import create_app
+from api.web.sessions import create_sign_in_link
 from vault.entry import decode
-from vault.merkle import Edge
+from vault.log.merkle import Edge
 from vault.model import CHUNK_BYTES, Digest, device_id
 from vault.store import chunk_hash
 from vault.vault import Draft, uuid7

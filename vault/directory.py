@@ -6,9 +6,11 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
-from vault import durable, migrations, staging
-from vault.catalogue import Catalogue
+from vault import durable
+from vault.catalogue import migrations
+from vault.catalogue.search import Catalogue
 from vault.errors import VaultBusyError, VaultExistsError, VaultMissingError
+from vault.log import staging
 
 if TYPE_CHECKING:
     from pathlib import Path

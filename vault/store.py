@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 
 from vault import durable
 from vault.errors import FixityMismatchError, ObjectMissingError, StorageError
-from vault.merkle import Edge
+from vault.log.merkle import Edge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vault.entry import Statement
-from vault.log import Log
-from vault.signer import Signer
+from vault.log.sequencer import Log
+from vault.log.signer import Signer
 
 if TYPE_CHECKING:
     from pathlib import Path

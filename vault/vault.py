@@ -15,20 +15,21 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Self
 
-from vault import directory, durable, migrations
-from vault.catalogue import Catalogue
+from vault import directory, durable
+from vault.catalogue import migrations
+from vault.catalogue.projection import project, set_projected_size
+from vault.catalogue.search import Catalogue
 from vault.entry import LogEntry, Statement, decode
 from vault.errors import (
     CatalogueMismatchError,
     ConflictError,
     EntryInvalidError,
 )
-from vault.log import Log, Receipt
+from vault.log.reader import LogReader
+from vault.log.sequencer import Log, Receipt
+from vault.log.signer import Signer
 from vault.model import Actor, CaseId, CaseRecord, Clip, Digest, PersonId, Role, View
-from vault.projection import project, set_projected_size
-from vault.reader import LogReader
 from vault.records import RecordStore
-from vault.signer import Signer
 from vault.store import ObjectStore, VerifiedReader
 
 if TYPE_CHECKING:

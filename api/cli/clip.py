@@ -13,8 +13,8 @@ from api.cli.invocation import (
     output_file,
 )
 from api.cli.verify import show as show_report
-from vault.clipcheck import verify_clip
 from vault.model import Clip
+from vault.verification.clipcheck import verify_clip
 
 PURPOSE = "not stated (command line)"  # recorded as given; a purpose is never invented
 READ_BYTES = 1 << 20

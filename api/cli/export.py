@@ -11,7 +11,7 @@ from api.cli.invocation import Invocation, command
 from api.errors import UsageError
 from api.progress import Meter
 from vault.errors import NotFoundError
-from vault.export import export as write_bag
+from vault.export.writer import export as write_bag
 from vault.model import CaseId, Digest
 from vault.vault import Vault
 

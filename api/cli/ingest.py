@@ -20,7 +20,7 @@ from hardware.volume import VolumeRecorder
 from ingest.dock import DockOptions, dock
 from ingest.errors import IngestError, IngestIncompleteError
 from ingest.events import DockReport, Event, Outcome, Progress
-from ingest.probe import Prober
+from ingest.probing.probe import Prober
 from vault.model import Actor, CaseRecord
 from vault.vault import Vault
 

@@ -25,7 +25,7 @@ from api.cli import words
 from api.config import CONFIG_VARIABLE, DATA_VARIABLE, Configuration, Settings, load
 from api.errors import BROKEN_PIPE, OutputError, OutputExistsError
 from api.health import require_local
-from api.i18n import Translator
+from api.web.i18n import Translator
 from hardware.recorder import printable
 from vault.model import Actor
 from vault.vault import Vault

@@ -4,7 +4,7 @@ import typer
 
 from api.cli.invocation import Invocation, command
 from api.progress import Meter
-from vault.rebuild import rebuild as rebuild_catalogue
+from vault.catalogue.rebuild import rebuild as rebuild_catalogue
 
 
 def register(app: typer.Typer) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from api.cli.invocation import Invocation, command, system_account, with_settings
 from api.errors import ListenError
-from api.sessions import create_sign_in_link
+from api.web.sessions import create_sign_in_link
 from vault.model import Role
 from vault.vault import Vault
 
@@ -41,7 +41,7 @@ def serve(
     # Only this command needs the web server; the others start faster without it.
     import uvicorn  # noqa: PLC0415
 
-    from api.app import create_app  # noqa: PLC0415
+    from api.web.app import create_app  # noqa: PLC0415
 
     invocation = with_settings(invocation, host=host, port=port)
     settings = invocation.settings

@@ -9,11 +9,11 @@ import typer
 
 from api.cli.invocation import Invocation, command
 from api.errors import UsageError
-from api.i18n import Translator
 from api.progress import Bar, Meter
+from api.web.i18n import Translator
 from hardware.recorder import printable
-from vault.verdict import TRUST_SELF_EN, TRUST_SELF_ZH, Report
-from vault.verify import Progress, verify_vault
+from vault.verification.verdict import TRUST_SELF_EN, TRUST_SELF_ZH, Report
+from vault.verification.verify import Progress, verify_vault
 
 
 def register(app: typer.Typer) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from api.i18n import Language, Translator
+from api.web.i18n import Language, Translator
 
 WORDS: dict[str, tuple[str, str]] = {  # key -> English, Chinese
     "error": ("liuhen: {message}", "留痕：{title}：{message}"),

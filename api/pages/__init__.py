@@ -1,1 +1,0 @@
-"""The pages: one module per group, each a router over the same `Desk` (api/desk.py)."""

@@ -1,0 +1,1 @@
+"""Playable copies made once by confined children: remuxes and proxies."""

@@ -1,0 +1,1 @@
+"""Originals as they are: sample tables read, fragments computed, nothing stored, no decoder."""

@@ -1,0 +1,1 @@
+"""Projections of the log that people and programs search: made again from the log at any time (I7)."""

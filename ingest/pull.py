@@ -186,12 +186,16 @@ class _Ring:
                 self._free.put(buffer)
 
     def _write(self, buffer: memoryview, length: int) -> None:
-        padded = -(-length // DIRECT_ALIGN) * DIRECT_ALIGN if self._direct else length
+        padded = _aligned(length) if self._direct else length
         done = 0
         with durable.storage_errors(self._incoming.path, "write"):
             while done < padded:
                 done += os.pwrite(self._incoming.fd, buffer[done:padded], self._written + done)
         self._written += length
+
+
+def _aligned(length: int) -> int:
+    return -(-length // DIRECT_ALIGN) * DIRECT_ALIGN
 
 
 def _prepare(incoming: Incoming, size: int) -> bool:
@@ -235,10 +239,13 @@ def reread(pulled: Pulled) -> None:
 
 
 def _compare(fd: int, pulled: Pulled, offsets: range, *, direct: bool) -> None:
-    with mmap.mmap(-1, CHUNK_BYTES) as buffer, memoryview(buffer) as view:
+    with (
+        mmap.mmap(-1, max(DIRECT_ALIGN, min(CHUNK_BYTES, _aligned(pulled.size)))) as buffer,
+        memoryview(buffer) as view,
+    ):
         for offset in offsets:
             length = min(CHUNK_BYTES, pulled.size - offset)
-            wanted = CHUNK_BYTES if direct else length
+            wanted = _aligned(length) if direct else length
             with durable.storage_errors(pulled.incoming.path, "read back"):
                 count = os.preadv(fd, [view[:wanted]], offset)
             number = offset // CHUNK_BYTES

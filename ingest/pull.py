@@ -2,7 +2,8 @@
 
 Knows bytes and threads; knows nothing of logs and devices. Files up to `SMALL_BYTES` are copied in line. Larger ones go
 through a ring of page-aligned buffers, each exactly one chunk: the caller's thread fills them, and a thread each for the
-whole digest, the chunk list (and SM3) and the disk empties them, so that one core's SHA-256 is the bound.
+whole digest, the chunk list (and SM3) and the disk empties them, so that one core's SHA-256 is the bound. Behind them,
+segment by segment, what is synced already is read back at low priority, so that the check ends soon after the copy.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import mmap
 import os
 import queue
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from ingest.errors import RereadMismatchError
 from vault import durable
@@ -24,13 +26,16 @@ from vault.store import Incoming, chunk_hash, chunk_list_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from hardware.recorder import ItemStream
 
 SMALL_BYTES = 4 * CHUNK_BYTES  # below this, starting threads costs more than they save
 RING_BUFFERS = 8  # the slowest consumer may lag this many MiB behind the device
 DIRECT_ALIGN = 4096  # O_DIRECT wants address, offset and length aligned to the block size
+SEGMENT_BYTES = 128 << 20  # synced, then read back, while the copy goes on
 REREAD_THREADS = 4  # two keep the cores hashing while two wait for the disk
+REREAD_NICE = 10  # reading back must not hold up the device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,7 @@ class Pulled:
     sm3: Digest | None
     size: int
     chunk_list: bytes
+    stored_list: bytes | None  # chunk list of what the disk gave back; None: it has not been asked yet
 
     @property
     def chunk_root(self) -> bytes:
@@ -57,21 +63,27 @@ class _Hash(Protocol):
 def pull(stream: ItemStream, incoming: Incoming, *, sm3: bool, on_bytes: Callable[[int], None]) -> Pulled:
     """Copy a stream to its end. `on_bytes` is called with the length of each piece read.
 
-    The copy is complete but durable only after a sync; errors of the device and of the disk pass through, leaving the
-    half copy for the caller to discard.
+    A small copy is durable only after a sync, a large one on return. Errors of the device and of the disk pass through,
+    leaving the half copy for the caller to discard.
     """
     whole: _Hash = hashlib.sha256()
     second: _Hash | None = hashlib.new("sm3") if sm3 else None
+    stored_list: bytes | None = None
     if stream.size <= SMALL_BYTES:
         size, chunk_list = _pull_small(stream, incoming, whole, second, on_bytes)
     else:
-        size, chunk_list = _Ring(stream, incoming, whole, second, on_bytes).run()
+        with _ReadBack(incoming.path) as back:
+            size, chunk_list = _Ring(
+                stream=stream, incoming=incoming, whole=whole, second=second, on_bytes=on_bytes, back=back
+            ).run()
+            stored_list = back.chunk_list()
     return Pulled(
         incoming=incoming,
         digest=Digest("sha256", whole.digest()),
         sm3=Digest("sm3", second.digest()) if second else None,
         size=size,
         chunk_list=chunk_list,
+        stored_list=stored_list,
     )
 
 
@@ -86,8 +98,7 @@ def _pull_small(
         if second:
             second.update(piece)
         chunks.append(chunk_hash(piece))
-        with durable.storage_errors(incoming.path, "write"):
-            os.pwrite(incoming.fd, piece, size)
+        _write_at(incoming, piece, size)
         size += length
     return size, b"".join(chunks)
 
@@ -109,15 +120,19 @@ class _Ring:
 
     def __init__(
         self,
+        *,
         stream: ItemStream,
         incoming: Incoming,
         whole: _Hash,
         second: _Hash | None,
         on_bytes: Callable[[int], None],
+        back: _ReadBack,
     ) -> None:
         self._stream = stream
         self._incoming = incoming
         self._on_bytes = on_bytes
+        self._back = back
+        self._synced = 0
         self._chunks: list[bytes] = []
         self._written = 0
         self._direct = _prepare(incoming, stream.size)
@@ -166,7 +181,7 @@ class _Ring:
         with durable.storage_errors(self._incoming.path, "truncate"):
             os.ftruncate(self._incoming.fd, size)  # cut the padding of the last O_DIRECT block
         # Dead before this line: a half copy, swept by the next dock. Dead after it: the same, but with its bytes.
-        durable.sync_file(self._incoming.fd, self._incoming.path)
+        self._sync(size)
         return size, b"".join(self._chunks)
 
     def _consume(
@@ -187,11 +202,24 @@ class _Ring:
 
     def _write(self, buffer: memoryview, length: int) -> None:
         padded = _aligned(length) if self._direct else length
-        done = 0
-        with durable.storage_errors(self._incoming.path, "write"):
-            while done < padded:
-                done += os.pwrite(self._incoming.fd, buffer[done:padded], self._written + done)
+        _write_at(self._incoming, buffer[:padded], self._written)
         self._written += length
+        if self._written - self._synced >= SEGMENT_BYTES:
+            self._sync(self._written)
+
+    def _sync(self, end: int) -> None:
+        """Make the copy durable up to `end`, and only then have it read back."""
+        durable.sync_file(self._incoming.fd, self._incoming.path)
+        self._back.add(self._synced, end)
+        self._synced = end
+
+
+def _write_at(incoming: Incoming, data: memoryview, offset: int) -> None:
+    """Write all of `data`: a disk about to be full takes a part first and refuses the rest."""
+    with durable.storage_errors(incoming.path, "write"):
+        while data:
+            count = os.pwrite(incoming.fd, data, offset)
+            data, offset = data[count:], offset + count
 
 
 def _aligned(length: int) -> int:
@@ -214,43 +242,76 @@ def _go_direct(fd: int) -> bool:
 
 
 def reread(pulled: Pulled) -> None:
-    """Read a synced copy back from the disk and compare it, chunk by chunk, with what came from the device (I4).
+    """Compare what the disk gives back of a synced copy, chunk by chunk, with what came from the device (I4).
 
     Raises RereadMismatchError. The drive's own cache cannot be bypassed from here.
     """
-    path = pulled.incoming.path
-    with durable.storage_errors(path, "open"):
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        direct = _go_direct(fd)
-        if os.fstat(fd).st_size != pulled.size:
-            raise RereadMismatchError(f"{path.name} came back with {os.fstat(fd).st_size} bytes, not {pulled.size}")
-        chunks = range(0, pulled.size, CHUNK_BYTES)
-        if len(chunks) <= REREAD_THREADS:
-            _compare(fd, pulled, chunks, direct=direct)
-            return
-        lanes = [chunks[lane::REREAD_THREADS] for lane in range(REREAD_THREADS)]
-        with ThreadPoolExecutor(REREAD_THREADS) as pool:
-            for future in [pool.submit(_compare, fd, pulled, lane, direct=direct) for lane in lanes]:
-                future.result()
-    finally:
-        os.close(fd)
+    stored_list = pulled.stored_list
+    if stored_list is None:
+        with _Uncached(pulled.incoming.path) as file:
+            stored_list = b"".join(file.chunk_hash(offset) for offset in range(0, pulled.size, CHUNK_BYTES))
+    name, size = pulled.incoming.path.name, pulled.incoming.path.stat().st_size
+    if size != pulled.size:
+        raise RereadMismatchError(f"{name} came back with {size} bytes, not {pulled.size}")
+    for number in range(len(pulled.chunk_list) // 32):
+        if stored_list[32 * number : 32 * number + 32] != pulled.chunk_list[32 * number : 32 * number + 32]:
+            start = number * CHUNK_BYTES
+            end = min(start + CHUNK_BYTES, pulled.size) - 1
+            raise RereadMismatchError(f"bytes {start}-{end} of {name} came back from the disk changed")
 
 
-def _compare(fd: int, pulled: Pulled, offsets: range, *, direct: bool) -> None:
-    with (
-        mmap.mmap(-1, max(DIRECT_ALIGN, min(CHUNK_BYTES, _aligned(pulled.size)))) as buffer,
-        memoryview(buffer) as view,
-    ):
-        for offset in offsets:
-            length = min(CHUNK_BYTES, pulled.size - offset)
-            wanted = _aligned(length) if direct else length
-            with durable.storage_errors(pulled.incoming.path, "read back"):
-                count = os.preadv(fd, [view[:wanted]], offset)
-            number = offset // CHUNK_BYTES
-            expected = pulled.chunk_list[32 * number : 32 * number + 32]
-            if count < length or chunk_hash(view[:length]) != expected:
-                raise RereadMismatchError(
-                    f"bytes {offset}-{offset + length - 1} of {pulled.incoming.path.name} came back from the disk changed"
-                )
+class _Uncached:
+    """A file read past the page cache: by O_DIRECT, or after its pages were dropped."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with durable.storage_errors(path, "open"):
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._direct = _go_direct(self._fd)
+        self._own = threading.local()
+
+    def chunk_hash(self, offset: int) -> bytes:
+        """Return the hash of the chunk at `offset`, as the disk has it now. Thread-safe."""
+        if not hasattr(self._own, "buffer"):
+            self._own.buffer = memoryview(mmap.mmap(-1, CHUNK_BYTES))
+        with durable.storage_errors(self._path, "read back"):
+            wanted = min(CHUNK_BYTES, _aligned(os.fstat(self._fd).st_size - offset))
+            if not self._direct:
+                os.posix_fadvise(self._fd, offset, wanted, os.POSIX_FADV_DONTNEED)
+            count = os.preadv(self._fd, [self._own.buffer[:wanted]], offset)
+        return chunk_hash(self._own.buffer[:count])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+
+class _ReadBack:
+    """Reads back, on threads of low priority, the parts of a copy that are synced."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = _Uncached(path)
+        self._pool = ThreadPoolExecutor(REREAD_THREADS, initializer=_step_back, thread_name_prefix="reread")
+        self._hashes: list[Future[bytes]] = []
+
+    def add(self, start: int, end: int) -> None:
+        """Have the chunks of [start, end) read back; `start` is where the last call ended."""
+        self._hashes += [self._pool.submit(self._file.chunk_hash, at) for at in range(start, end, CHUNK_BYTES)]
+
+    def chunk_list(self) -> bytes:
+        """Wait for everything that was added; returns the chunk list of what came back."""
+        return b"".join(future.result() for future in self._hashes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        self._file.__exit__()
+
+
+def _step_back() -> None:
+    with suppress(OSError):  # where the system knows no priority of one thread, the check is merely less polite
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), REREAD_NICE)

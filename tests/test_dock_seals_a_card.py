@@ -278,6 +278,25 @@ def test_a_disk_that_gives_back_other_bytes_is_noticed_before_sealing(tmp_path: 
         reread(pulled)
 
 
+def test_a_large_copy_that_changes_on_the_disk_is_noticed_too(tmp_path: Path) -> None:
+    """I4: large copies are read back while they are made; a byte that changes after it was written fails the file."""
+    incoming = Incoming(tmp_path)
+    stream = _Bytes(os.urandom(6 * CHUNK_BYTES), 1 << 20)
+
+    def change_the_first_chunk(_: int) -> None:
+        if stream.at == stream.size:
+            with incoming.path.open("r+b", buffering=0) as disk:
+                while disk.read(64) != stream.data[:64]:  # not written yet
+                    disk.seek(0)
+                disk.seek(5)
+                disk.write(bytes([stream.data[5] ^ 1]))
+
+    pulled = pull(stream, incoming, sm3=False, on_bytes=change_the_first_chunk)
+    assert pulled.digest == Digest.of(stream.data)
+    with pytest.raises(RereadMismatchError, match=r"bytes 0-1048575 .* changed"):
+        reread(pulled)
+
+
 def test_a_failing_disk_stops_the_copy_instead_of_hanging_it(tmp_path: Path) -> None:
     """The ring's reader must not wait for ever for a buffer when the writer has died."""
     incoming = Incoming(tmp_path)

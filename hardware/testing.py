@@ -31,7 +31,9 @@ def _echo(request: dict[str, Any], progress: Callable[[dict[str, Any]], None]) -
     return {"echo": request.get("say"), "pid": os.getpid(), "cwd": str(Path.cwd()), "environment": dict(os.environ)}
 
 
-def _sleep(request: dict[str, Any], _: object) -> dict[str, Any]:
+def _sleep(request: dict[str, Any], progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    if request.get("tell"):
+        progress({"asleep": True})
     time.sleep(request.get("seconds", 600))
     return {}
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).parent))  # test files import `footage`; nothing in tests/ shadows a package
 
+from tiers import judge_examples_by_their_outcome
+
+judge_examples_by_their_outcome()
+
 
 @dataclass(frozen=True)
 class Ended:

@@ -511,7 +511,7 @@ def test_no_flipped_bit_under_data_goes_unnoticed(
 
 
 @given(seed=st.binary(min_size=32, max_size=32), message=st.binary(max_size=200), bit=st.integers(0, 511))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_its_ed25519_agrees_with_cryptography(verifier: ModuleType, seed: bytes, message: bytes, bit: int) -> None:
     key = Ed25519PrivateKey.from_private_bytes(seed)
     public, signature = key.public_key().public_bytes_raw(), bytearray(key.sign(message))

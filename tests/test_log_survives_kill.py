@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from tiers import sampled
 
 from vault.entry import decode
 from vault.errors import StorageError
@@ -22,6 +23,7 @@ from vault.log.signer import Signer
 from vault.testing import ORIGIN, FrozenClock, create_log, make_statement, make_statements
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 SIGNER = Signer(ORIGIN, bytes(range(32)))
@@ -107,24 +109,23 @@ def strace(*arguments: str) -> list[str]:
 
 
 def run(command: list[str]) -> tuple[Outcome, int]:
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     return read_outcome(ended.stdout), ended.returncode
 
 
 def test_killed_at_random_twenty_times_and_never_anything_lost(tmp_path: Path) -> None:
     """I3, I4: kill -9 at a random moment while it appends, again and again on the same log."""
     create_log(tmp_path)
-    rng = random.Random()  # noqa: S311 # another moment each time
     published = []
-    lengths = ",".join(str(rng.choice([1, 2, 40, 300])) for _ in range(2000))
+    lengths = ",".join(str(random.choice([1, 2, 40, 300])) for _ in range(2000))  # noqa: S311 # other moments each time
     killed = 0
     for turn in range(20):
         process = subprocess.Popen(writer(tmp_path, turn * 1_000_000, lengths), stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         assert process.stdout.readline() == "open\n"
-        time.sleep(rng.random() * 0.12)
+        time.sleep(random.random() * 0.12)  # noqa: S311 # a moment, not a secret
         process.kill()
-        said = process.communicate(timeout=60)[0]
+        said = process.communicate(timeout=240)[0]
         killed += process.returncode == -9
         with Log.open(tmp_path, SIGNER, now_ms=FrozenClock()) as log:
             newest = log.reader.checkpoint()
@@ -186,7 +187,7 @@ def inject(prepared: Path, root: Path, name: str, ordinal: int, fault: str) -> t
     return run([*strace(*options), *writer(root, 0)])
 
 
-def kill_at(prepared: Path, root: Path, points: list[tuple[str, int]]) -> int:
+def kill_at(prepared: Path, root: Path, points: Sequence[tuple[str, int]]) -> int:
     """Kill the writer once at each point, recover each time; return how many kills took place."""
     killed = 0
     for name, ordinal in points:
@@ -203,18 +204,17 @@ def test_killed_at_a_sample_of_state_changing_system_calls(
     prepared: Path, points: list[tuple[str, int]], tmp_path: Path
 ) -> None:
     """I3, I4: wherever the process dies, the next start is whole."""
-    sample = random.Random(time.time_ns()).sample(points, min(12, len(points)))  # noqa: S311 # others each time
+    sample = sampled(points, 12)
     assert kill_at(prepared, tmp_path / "vault", sample) > len(sample) // 4
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_killed_at_every_state_changing_system_call(
-    prepared: Path, points: list[tuple[str, int]], tmp_path: Path
-) -> None:
-    """I3, I4: every one of them."""
-    assert kill_at(prepared, tmp_path / "vault", points) > len(points) * 0.6
-    print(len(points), Counter(name for name, _ in points))
+@pytest.mark.timeout(3600)
+def test_killed_at_state_changing_system_calls(prepared: Path, points: list[tuple[str, int]], tmp_path: Path) -> None:
+    """I3, I4: every one of them when LIUHEN_TEST_FULL is set, else a larger sample."""
+    chosen = sampled(points, 80)
+    print(len(points), Counter(name for name, _ in chosen))
+    assert kill_at(prepared, tmp_path / "vault", chosen) > len(chosen) * 0.4
 
 
 FAULTS = [
@@ -230,7 +230,7 @@ FAULTS = [
 ]
 
 
-def fail_at(prepared: Path, root: Path, name: str, fault: str, ordinals: list[int]) -> list[str]:
+def fail_at(prepared: Path, root: Path, name: str, fault: str, ordinals: Sequence[int]) -> list[str]:
     """Let one system call fail at each ordinal; return every refusal. Whatever was acknowledged must be there."""
     refused: list[str] = []
     for ordinal in ordinals:
@@ -265,11 +265,12 @@ def test_after_a_failed_sync_the_process_never_writes_again(prepared: Path, tmp_
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("name", "fault"), FAULTS)
-def test_every_failing_system_call_is_survived(
+def test_failing_system_calls_are_survived(
     prepared: Path, points: list[tuple[str, int]], tmp_path: Path, name: str, fault: str
 ) -> None:
-    """I3, I4: every ordinal of every fault."""
-    fail_at(prepared, tmp_path / "vault", name, fault, [ordinal for each, ordinal in points if each == name])
+    """I3, I4: every ordinal of every fault when LIUHEN_TEST_FULL is set, else a sample of each."""
+    ordinals = [ordinal for each, ordinal in points if each == name]
+    fail_at(prepared, tmp_path / "vault", name, fault, sampled(ordinals, 8))
 
 
 def test_a_full_disk_gets_room_again(tmp_path: Path) -> None:

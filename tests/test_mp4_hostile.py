@@ -48,7 +48,7 @@ def index_of(data: bytes) -> list[tuple[int, int]]:
     return parts
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_damaged_indexes_never_break_the_parser(seeds: dict[str, bytes], data: st.DataObject) -> None:
     whole = bytearray(seeds[data.draw(st.sampled_from(VARIANTS))])
@@ -65,7 +65,7 @@ def test_damaged_indexes_never_break_the_parser(seeds: dict[str, bytes], data: s
     try_everything(bytes(whole))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_files_cut_anywhere_never_break_the_parser(seeds: dict[str, bytes], data: st.DataObject) -> None:
     whole = seeds[data.draw(st.sampled_from(VARIANTS))]
@@ -77,7 +77,7 @@ def test_files_cut_anywhere_never_break_the_parser(seeds: dict[str, bytes], data
     try_everything(whole[: max(0, cut)])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_boxes_taken_out_or_doubled_never_break_the_parser(seeds: dict[str, bytes], data: st.DataObject) -> None:
     whole = seeds[data.draw(st.sampled_from(VARIANTS))]
@@ -88,7 +88,7 @@ def test_boxes_taken_out_or_doubled_never_break_the_parser(seeds: dict[str, byte
     try_everything(whole.replace(name, other, data.draw(st.integers(1, 3))))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_answered(data: bytes) -> None:
     try_everything(data)
@@ -96,7 +96,7 @@ def test_any_bytes_are_answered(data: bytes) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5000, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_damaged_indexes_at_length(seeds: dict[str, bytes], data: st.DataObject) -> None:
     whole = bytearray(seeds[data.draw(st.sampled_from(VARIANTS))])

@@ -125,7 +125,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[VirtualMedia, bytes]
     return media, whole(media)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_any_range_equals_that_part_of_the_whole(clip: tuple[VirtualMedia, bytes], data: st.DataObject) -> None:
     media, everything = clip
@@ -134,7 +134,7 @@ def test_any_range_equals_that_part_of_the_whole(clip: tuple[VirtualMedia, bytes
     assert b"".join(media.read(start, end)) == everything[start:end]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_any_split_joins_to_the_whole(clip: tuple[VirtualMedia, bytes], data: st.DataObject) -> None:
     media, everything = clip
@@ -203,7 +203,7 @@ def fakes(draw: st.DrawFn, kind: str) -> Fake:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.one_of(st.tuples(fakes("video")), st.tuples(fakes("audio")), st.tuples(fakes("video"), fakes("audio"))))
 def test_every_layout_holds_every_sample_at_its_time(tracks: tuple[Fake, ...]) -> None:
     """Parsed again as a fragmented original, the virtual file has the same samples, shown at the same times."""
@@ -235,7 +235,7 @@ def _recorded_times(track: Fake) -> np.ndarray[Any, Any]:
     return times + (empty * track.timescale + 500) // 1000 - start
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(fakes("video"), fakes("audio"))
 def test_indexes_speak_of_every_byte_and_second(picture: Fake, sound: Fake) -> None:
     layout = lay_out(read_movie(Memory(write([picture, sound]))))

@@ -1,5 +1,6 @@
 """The entry point of `liuhen`: make sure our own packages are the ones that run, then run the command."""
 
+import signal
 import sys
 
 from api import origin
@@ -15,7 +16,9 @@ def main() -> None:
     except ModuleNotFoundError as err:
         print(f"liuhen: {err}\n  → The environment is incomplete; run `make setup` again.", file=sys.stderr)
         sys.exit(1)
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command is over: a late Ctrl-C must not end in a stack
+    sys.exit(status)
 
 
 if __name__ == "__main__":

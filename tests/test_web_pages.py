@@ -83,6 +83,20 @@ def test_filters_stand_in_the_address_and_add_up(vault: Vault) -> None:
     assert shown("text=nothing") == 0
 
 
+def test_search_finds_a_recording_by_device_and_by_its_place_there(vault: Vault) -> None:
+    """The box says name, device and digest, and each finds."""
+    clip = seal(vault, b"one", "alpha.mp4", label="LZ00127")
+    seal(vault, b"two", "beta.mp4", label="QT_4711")
+    seal(vault, b"one", "renamed.mp4", label="QT_4711")  # the same bytes again, from another device
+    found = vault.catalogue.clips
+
+    assert {item.name for item in found(text="lz00127")} == {"alpha.mp4"}
+    assert len(found(text="QT_4711")) == vault.catalogue.count_clips(text="QT_4711") == 2
+    assert found(text="QTx4711") == []  # an underscore is itself, no wildcard
+    assert [item.id for item in found(text="DCIM/renamed")] == [clip]
+    assert len(found(text="dcim/")) == 2
+
+
 def test_a_long_list_comes_in_pages(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clips, "PAGE_ROWS", 5)
     for number in range(8):

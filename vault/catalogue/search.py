@@ -339,7 +339,12 @@ def _clip_filter(
     clip = schema.clip
     if text:
         pattern = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        query = query.where(clip.c.name.ilike(pattern, escape="\\") | clip.c.id.ilike(pattern, escape="\\"))
+        taken, device = schema.acquisition, schema.device
+        labelled = select(device.c.id).where(device.c.label.ilike(pattern, escape="\\"))
+        came_so = select(taken.c.clip).where(taken.c.path.ilike(pattern, escape="\\") | taken.c.device.in_(labelled))
+        query = query.where(
+            clip.c.name.ilike(pattern, escape="\\") | clip.c.id.ilike(pattern, escape="\\") | clip.c.id.in_(came_so)
+        )
     if media:
         query = query.where(clip.c.media == media)
     if condition:

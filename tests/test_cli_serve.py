@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -53,6 +54,18 @@ def test_serve_prints_a_link_that_signs_in_once(data):
         with httpx.Client(trust_env=False) as another:
             assert not enter(another, told["sign_in"])
     assert running.returncode == 0
+
+
+def test_the_link_is_told_at_once_to_whoever_reads_through_a_pipe(data):
+    """`make run | tee`, a service manager and a log file show the link while the server runs, not after it."""
+    command = [*COMMAND, "--data", str(data), "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            readable, _, _ = select.select([running.stdout], [], [], 30)
+            assert readable, "nothing was printed while the server ran"
+            assert "http://127.0.0.1:" in running.stdout.readline()
+        finally:
+            running.send_signal(signal.SIGINT)
 
 
 def enter(browser, link):

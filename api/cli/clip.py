@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from api import present
+from api import damage, present
 from api.cli import shapes
 from api.cli.invocation import (
     Invocation,
@@ -88,6 +88,7 @@ def show(invocation: Invocation, *, clip: ClipArgument) -> None:
         document["links"] = [{**shapes.link(item), "number": numbers[item.case]} for item in links]
         invocation.document(document)
         return
+    reason = str(found.facts.get("reason", "")) if found.condition == "damaged" else ""
     invocation.pairs(
         [
             ("clip", str(found.id)),
@@ -96,6 +97,7 @@ def show(invocation: Invocation, *, clip: ClipArgument) -> None:
             ("bytes", f"{found.size} ({present.size(found.size)})"),
             ("media", found.media),
             ("condition", found.condition),
+            *([("reason", damage.in_words(reason, invocation.say.language))] if reason else []),
             ("started", present.moment(found.started_at)),
             ("duration", present.duration(found.duration_s)),
             ("sealed", present.moment(found.sealed_at)),

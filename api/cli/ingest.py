@@ -2,14 +2,14 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api import present
+from api import damage, present
 from api.cli import shapes
 from api.cli.faults import tell
 from api.cli.invocation import Invocation, command
@@ -17,7 +17,7 @@ from api.progress import Bar, Meter
 from hardware.errors import HardwareError
 from hardware.recorder import printable
 from hardware.volume import VolumeRecorder
-from ingest.dock import DockOptions, dock
+from ingest.dock import DockOptions, dock, require_apart
 from ingest.errors import IngestError, IngestIncompleteError
 from ingest.events import DockReport, Event, Outcome, Progress
 from ingest.probing.probe import Prober
@@ -70,6 +70,21 @@ def ingest(
         raise faults[0]
 
 
+def _places(paths: list[Path]) -> dict[Path, frozenset[str]]:
+    """Return what to dock: each folder once, and files of one folder together, because a folder is one device."""
+    places: dict[Path, frozenset[str]] = {}
+    for path in paths:
+        try:
+            place = path.resolve()
+            only = frozenset([place.name]) if place.is_file() else frozenset()
+        except (OSError, RuntimeError):  # a loop of links, a folder that is closed to us: docking it says so
+            place, only = path, frozenset()
+        place = place.parent if only else place
+        before = places.get(place, only)
+        places[place] = before | only if before and only else frozenset()
+    return places
+
+
 class _StoppedError(BaseException):
     """Ends a dock thread after Ctrl-C; what it had sealed stays sealed."""
 
@@ -92,9 +107,10 @@ class _Station:
 
     def take_all(self, paths: list[Path]) -> Iterator[tuple[Path, DockReport | HardwareError | IngestError]]:
         """Dock every path; yields each report, or the error for which a device could not be taken, in order."""
-        with ThreadPoolExecutor(min(len(paths), DEVICES_MAX), thread_name_prefix="dock") as pool:
+        places = _places(paths)
+        with ThreadPoolExecutor(min(len(places), DEVICES_MAX), thread_name_prefix="dock") as pool:
             try:
-                for path, future in [(path, pool.submit(self.take, path)) for path in paths]:
+                for path, future in [(path, pool.submit(self.take, path, only)) for path, only in places.items()]:
                     try:
                         yield path, future.result()
                     except (HardwareError, IngestError) as err:  # this device cannot be taken; the others go on
@@ -103,12 +119,13 @@ class _Station:
                 self._stop.set()
                 raise
 
-    def take(self, path: Path) -> DockReport:
-        """Dock one path to its end."""
+    def take(self, path: Path, only: Collection[str] = ()) -> DockReport:
+        """Dock one path, or only these files in it, to its end."""
         started = time.monotonic()
         bar = self.meter.begin(printable(path.name))
         try:
-            with VolumeRecorder(path) as recorder:
+            with VolumeRecorder(path, only=only) as recorder:
+                require_apart(self.vault, recorder.path)
                 label = printable(recorder.identity().label)
                 report = dock(
                     self.vault,
@@ -141,7 +158,8 @@ class _Station:
             return
         digest = "" if outcome.clip is None else present.short(outcome.clip, 12)
         status = self.invocation.say(f"status.{outcome.status}")
-        parts = [status, digest, present.size(outcome.size), label + outcome.path, outcome.reason]
+        reason = damage.in_words(outcome.reason, self.invocation.say.language)
+        parts = [status, digest, present.size(outcome.size), label + outcome.path, reason]
         self.meter.line("  ".join(part for part in parts if part))
 
     def _tell_end(self, report: DockReport, seconds: float) -> None:

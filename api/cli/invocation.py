@@ -108,8 +108,8 @@ class Invocation:
         sys.stdout.flush()
 
     def line(self, text: str) -> None:
-        """Write one line for people."""
-        print(text)
+        """Write one line for people, at once: they may read it through a pipe while the command goes on."""
+        print(text, flush=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, wide: Collection[str] = ()) -> None:
         """Show rows: a table on a terminal, tab-separated lines otherwise. `columns` are keys of words.

@@ -50,6 +50,7 @@ WORDS: dict[str, tuple[str, str]] = {  # key -> English, Chinese
     "column.bytes": ("bytes", "字节"),
     "column.media": ("media", "类型"),
     "column.condition": ("condition", "状态"),
+    "column.reason": ("reason", "原因"),
     "column.started": ("recorded", "摄录时间"),
     "column.sealed": ("sealed", "封存时间"),
     "column.duration": ("length", "时长"),

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from api import present
+from api import damage, present
 from api.web import seals
 from api.web.desk import TEXT_MAX, AtDesk, Desk, SignedIn, back_to, language_of, required
 from api.web.i18n import Translator
@@ -49,7 +49,7 @@ def clip_page(request: Request, desk: AtDesk, session: SignedIn, clip: str) -> R
             for item in catalogue.acquisitions(found.id)
         ],
         contents=present.contents(found, t),
-        damage=str(found.facts.get("reason", "")) if found.condition == "damaged" else "",
+        damage=damage.in_words(str(found.facts.get("reason", "")), t.language) if found.condition == "damaged" else "",
         links=[
             {"case": cases[link.case], "at": link.linked_at, "index": link.index, "reason": link.reason}
             for link in links

@@ -1,5 +1,6 @@
 """`liuhen case`: case records and the clips tied to them."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -8,7 +9,11 @@ from api import present
 from api.cli import shapes
 from api.cli.invocation import Invocation, command
 from hardware.recorder import printable
-from vault.model import CaseRecord, Clip
+from vault.log.sequencer import Receipt
+from vault.model import Actor, CaseId, CaseRecord, Clip, Digest
+from vault.vault import Vault
+
+Act = Callable[[Vault, Actor, Digest, CaseId, str], Receipt]  # tie a clip to a case, or undo that
 
 app = typer.Typer(help="Case records (案卷) and the clips tied to them.")
 CaseArgument = Annotated[str, typer.Argument(metavar="CASE", help="Case number (案号) or id.")]
@@ -96,13 +101,7 @@ def link(
     reason: Annotated[str, typer.Option(help="Why they belong together.")] = "",
 ) -> None:
     """Tie clips to a case; each link is a log entry."""
-    with invocation.vault() as vault:
-        record = vault.catalogue.find_case(case)
-        found = {clip.id: clip for clip in map(vault.catalogue.find_clip, clips)}
-        actor = invocation.actor(vault)
-        for clip in found.values():
-            receipt = vault.link(actor, clip.id, record.id, reason)
-            _tell(invocation, "case.linked", clip, record, receipt.index)
+    _each(invocation, Vault.link, case, clips, reason=reason, word="case.linked")
 
 
 @command(app, "unlink")
@@ -114,13 +113,18 @@ def unlink(
     reason: Annotated[str, typer.Option(help="Why the link was wrong; it is kept.")],
 ) -> None:
     """Undo links; the old entries stay, new ones say why."""
+    _each(invocation, Vault.unlink, case, clips, reason=reason, word="case.unlinked")
+
+
+def _each(invocation: Invocation, act: Act, case: str, clips: list[str], *, reason: str, word: str) -> None:
+    """Do the same to every clip, each once; nothing is done when one of the names fits no clip."""
     with invocation.vault() as vault:
         record = vault.catalogue.find_case(case)
         found = {clip.id: clip for clip in map(vault.catalogue.find_clip, clips)}
         actor = invocation.actor(vault)
         for clip in found.values():
-            receipt = vault.unlink(actor, clip.id, record.id, reason)
-            _tell(invocation, "case.unlinked", clip, record, receipt.index)
+            receipt = act(vault, actor, clip.id, record.id, reason)
+            _tell(invocation, word, clip, record, receipt.index)
 
 
 def _tell(invocation: Invocation, word: str, clip: Clip, record: CaseRecord, index: int) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import http.server
 import io
 import re
-import shutil
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import browser
 import footage
 import pytest
 from movies import Memory
@@ -20,21 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Debian's Chromium (scripts/install-test-tools)"),
-]
+pytestmark = pytest.mark.browser
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-]
 PAGE = b"<!doctype html><video id=v muted></video><canvas id=c></canvas>"
 PLAYER = """async ([url, times, scale, end, picks]) => {
   const v = document.getElementById('v'), c = document.getElementById('c');
@@ -134,12 +121,8 @@ def address() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        yield browser
-        browser.close()
+    with browser.chromium() as launched:
+        yield launched
 
 
 def play(chromium: Any, address: str, media: VirtualMedia, picks: int = 20) -> dict[str, Any]:

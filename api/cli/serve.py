@@ -38,10 +38,9 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the review pages until Ctrl-C, and print a one-time sign-in link."""
-    # Only this command needs the web server; the others start faster without it.
-    import uvicorn  # noqa: PLC0415
+    import uvicorn  # noqa: PLC0415 - only this command needs the web server; the others start faster without it
 
-    from api.web.app import create_app  # noqa: PLC0415
+    from api.web.app import create_app  # noqa: PLC0415 - the same
 
     invocation = with_settings(invocation, host=host, port=port)
     settings = invocation.settings

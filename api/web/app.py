@@ -69,7 +69,7 @@ class EverLasting(StaticFiles):
 
     def file_response(self, *args: object, **kwargs: object) -> Response:
         """Let browsers keep the file."""
-        answer = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+        answer = super().file_response(*args, **kwargs)  # type: ignore[arg-type] # handed on as they came
         answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return answer
 

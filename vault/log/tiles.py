@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 TILE_WIDTH = 256
-TILE_BYTES = TILE_WIDTH * 32
 ENTRY_BYTES_MAX = 65_535  # what the two length bytes of a bundle can say
 LEVEL_MAX = 63
 

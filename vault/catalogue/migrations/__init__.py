@@ -25,8 +25,8 @@ def upgrade(connection: Connection) -> None:
     if revision(connection) == HEAD:
         return
     # alembic costs a fifth of a second to import: only a new or older database pays for it
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic import command  # noqa: PLC0415 - see above
+    from alembic.config import Config  # noqa: PLC0415 - see above
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))

@@ -34,7 +34,7 @@ from hardware.names import is_factory, parse_name
 from hardware.recorder import ClockReading, Identity, Inventory, Item, Skipped, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from types import TracebackType
 
 DRIVER = "volume"
@@ -56,14 +56,14 @@ _KINDS = {
 class VolumeRecorder:
     """A directory as a recorder. `path` may also name one file: then only that file is in the inventory."""
 
-    def __init__(self, path: Path, *, depth_max: int = DEPTH_MAX) -> None:
-        """Take hold of the directory; raises VolumeUnusableError. `close` lets a card be unmounted again."""
+    def __init__(self, path: Path, *, only: Collection[str] = (), depth_max: int = DEPTH_MAX) -> None:
+        """Take hold of the directory, or of these names in it; raises VolumeUnusableError. `close` lets go of a card."""
         self._depth_max = depth_max
-        self._only: str | None = None
+        self._only = sorted(only)
         try:
             self._path = path.resolve(strict=True)
             if self._path.is_file():
-                self._path, self._only = self._path.parent, self._path.name
+                self._path, self._only = self._path.parent, [self._path.name]
             self._root = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (OSError, RuntimeError) as err:  # RuntimeError: a loop of links, before Python 3.13
             reason = err.strerror if isinstance(err, OSError) else "a loop of symbolic links"
@@ -106,7 +106,7 @@ class VolumeRecorder:
             "serial_basis": basis,
             "plugged_at": self._plugged,
             "file_times": "device local time, zone not stated" if self._naive_times else "UTC",
-            **({"scope": f"one file: {printable(self._only)}"} if self._only is not None else {}),
+            **({"scope": self._scope} if self._only else {}),
             **self._claims(),
         }
         label = label_of(self._key[0]) if is_volume else ""
@@ -212,6 +212,10 @@ class VolumeRecorder:
         """FAT stores local times; mounted with tz=UTC the kernel passes them on unchanged."""
         return self._is_fat and bool({"tz=UTC", "time_offset=0"} & self._mount.options)
 
+    @property
+    def _scope(self) -> str:
+        return f"one file: {printable(self._only[0])}" if len(self._only) == 1 else f"{len(self._only)} files"
+
     def _claims(self) -> dict[str, str]:
         """Return serial and officer where all names that claim one agree; the serial of an unset recorder is no claim."""
         facts = [parse_name(item.path) for item in self.inventory().items]
@@ -229,7 +233,7 @@ class VolumeRecorder:
             try:
                 descriptor = self._descend(folder, _DIRECTORY) if folder else os.dup(self._root)
                 try:
-                    names = [self._only] if self._only is not None else os.listdir(descriptor)  # noqa: PTH208 # by descriptor
+                    names = self._only or os.listdir(descriptor)  # noqa: PTH208 # by descriptor
                     self.require_presence(f"folder {printable(folder)!r} was being listed")
                     for found in self._sift(folder, descriptor, names, seen):
                         if isinstance(found, str):

@@ -11,13 +11,14 @@ import os
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from hardware.errors import DeviceGoneError, HardwareError
 from hardware.recorder import Inventory, Item, printable
-from ingest.errors import DeviceBusyError
+from ingest.errors import DeviceBusyError, SourceOverlapsVaultError
 from ingest.events import DockReport, Outcome, Progress
 from ingest.pull import SMALL_BYTES, pull
 from ingest.seal import Copy, Failure, Sealer
@@ -27,6 +28,7 @@ from vault.vault import Draft, Vault, uuid7
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from hardware.recorder import Recorder
     from ingest.events import Event
@@ -68,6 +70,21 @@ def dock(
         return session.run()
     finally:
         os.close(held)
+
+
+def require_apart(vault: Vault, source: Path) -> None:
+    """Refuse a source that holds the data directory or lies in it; raises SourceOverlapsVaultError."""
+    root = vault.root.resolve()
+    source = source.resolve()
+    if _is_within(source, root) or (source.is_dir() and _is_within(root, source)):
+        raise SourceOverlapsVaultError(f"{printable(str(source))!r} and the data directory {root} lie in one another")
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    """Compare by inode: a folder has other names through a bind mount."""
+    with suppress(OSError):
+        return any(place.samefile(folder) for place in (path, *path.parents))
+    return False
 
 
 def _lock_device(vault: Vault, device: DeviceId, label: str) -> int:
@@ -125,6 +142,8 @@ class _Dock:
         resumed = latest is not None and not latest.closed
         done = self.vault.catalogue.acquired_from(self.device, latest.id) if latest and resumed else {}
         known = self.vault.catalogue.acquired_from(self.device) if self.options.skip_known else {}
+        done = {key: digest for key, digest in done.items() if self.vault.objects.holds(digest, key[1])}
+        known = {key: digest for key, digest in known.items() if self.vault.objects.holds(digest, key[1])}
         todo = [item for item in inventory.items if _key(item) not in done and _key(item) not in known]
         left_alone = sum(_key(item) in known and _key(item) not in done for item in inventory.items)
         if self.options.skip_known and not todo and not resumed:
@@ -134,13 +153,15 @@ class _Dock:
         clock_fields: dict[str, str | int] = {"source": clock.source}
         if clock.offset_ms is not None and clock.uncertainty_ms is not None:
             clock_fields |= {"offset_ms": clock.offset_ms, "uncertainty_ms": clock.uncertainty_ms}
+        self.vault.objects.sweep()  # first: on a full disk the half copies of the last try are what is in the way
         self._open(session, clock_fields, inventory)
-        self.vault.objects.sweep()
         for item in inventory.items:
             if (digest := done.get(_key(item))) is not None:
                 self._tell(self._earlier(item, digest))
         self._take(session, todo)
-        if inventory.complete and not any(outcome.status == "failed" for outcome in self.outcomes):
+        scoped = self.options.only is not None or "scope" in self.identity.fields
+        whole = inventory.complete and not any(outcome.status == "failed" for outcome in self.outcomes)
+        if whole and not (scoped and resumed):  # the session of a whole card is not over with one file of it
             self._close(session)
         return self._report(session, inventory, known=left_alone, resumed=resumed)
 
@@ -218,12 +239,24 @@ class _Dock:
         sealing: Future[None] | None = None
         with ThreadPoolExecutor(1, thread_name_prefix="seal") as pool:
             for batch in _batches(todo):
-                results = [self._copy(item) for item in batch]
+                results = self._copy_batch(batch)
                 if sealing is not None:
                     sealing.result()
                 sealing = pool.submit(lambda results: self._tell(*sealer.seal(results)), results)
             if sealing is not None:
                 sealing.result()
+
+    def _copy_batch(self, batch: list[Item]) -> list[Copy | Failure]:
+        results: list[Copy | Failure] = []
+        try:
+            for item in batch:
+                results.append(self._copy(item))  # noqa: PERF401 # on an error the copies made so far are let go
+        except BaseException:
+            for result in results:
+                if isinstance(result, Copy):
+                    result.pulled.incoming.discard()
+            raise
+        return results
 
     def _copy(self, item: Item) -> Copy | Failure:
         if self.gone is not None:

@@ -21,6 +21,21 @@ class RereadMismatchError(IngestError):
     remedy = "Leave the footage on the device. Replace the vault's disk, then run the command again."
 
 
+class StoredObjectDamagedError(IngestError):
+    """The vault should hold these bytes already, and does not: the device has the only good copy."""
+
+    remedy = (
+        "Leave the footage on the device. Run `liuhen verify`, move the damaged object out of the vault for examination, "
+        "then run the command again: it puts the object back."
+    )
+
+
+class SourceOverlapsVaultError(IngestError):
+    """The vault was about to take itself in: its key and its records would become footage."""
+
+    remedy = "Name a card or a folder that neither holds the data directory nor lies in it."
+
+
 class IngestIncompleteError(IngestError):
     """Some files of the device could not be sealed; all others are."""
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hardware.recorder import Item, printable
-from ingest.errors import RereadMismatchError
+from ingest.errors import IngestError, RereadMismatchError, StoredObjectDamagedError
 from ingest.events import Outcome
 from ingest.pull import Pulled, reread
 from vault import durable
-from vault.errors import ConflictError, EntryInvalidError
+from vault.errors import ConflictError, EntryInvalidError, FixityMismatchError
 from vault.model import CHUNK_BYTES, Actor, DeviceId, Digest, SessionId
 from vault.vault import Draft, Vault
 
@@ -39,7 +39,7 @@ class Failure:
     remedy: str
 
     @classmethod
-    def of(cls, item: Item, err: HardwareError | RereadMismatchError) -> Failure:
+    def of(cls, item: Item, err: HardwareError | IngestError) -> Failure:
         """Keep the words of an error."""
         return cls(item=item, reason=str(err), remedy=err.remedy)
 
@@ -88,11 +88,16 @@ class Sealer:
         return [outcomes[id(result)] for result in results]
 
     def _checked(self, copy: Copy) -> Copy | Failure:
+        pulled = copy.pulled
         try:
-            reread(copy.pulled)
+            reread(pulled)
+            self.vault.objects.check_standing(pulled.digest, size=pulled.size, chunk_list=pulled.chunk_list)
         except RereadMismatchError as err:
-            copy.pulled.incoming.discard()
+            pulled.incoming.discard()
             return Failure.of(copy.item, err)
+        except FixityMismatchError as err:
+            pulled.incoming.discard()
+            return Failure.of(copy.item, StoredObjectDamagedError(str(err)))
         return copy
 
     # --- sealed, duplicate, damaged --------------------------------------------------------------------------------

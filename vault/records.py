@@ -98,8 +98,10 @@ class RecordStore:
         """Return the fields of a record, checked; raises RecordMismatchError when it is gone or changed."""
         try:
             data = self.path(body).read_bytes()
-        except FileNotFoundError as err:
+        except (FileNotFoundError, NotADirectoryError) as err:
             raise RecordMismatchError(f"record {body.hex} is missing") from err
+        except OSError as err:  # the wrong account, or a failing disk
+            raise RecordMismatchError(f"record {body.hex} cannot be read: {err.strerror}") from err
         return open_record(body, data)
 
     def disclosed(self, entry: LogEntry) -> dict[str, object]:

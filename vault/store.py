@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 from vault import durable
 from vault.errors import FixityMismatchError, ObjectMissingError, StorageError
 from vault.log.merkle import Edge
+from vault.model import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,10 +49,14 @@ class Incoming:
     """A half copy: a new file under `incoming/`, locked for as long as its copier lives."""
 
     def __init__(self, directory: Path) -> None:
-        self.path = directory / f"{uuid.uuid4().hex}.part"
-        with durable.storage_errors(self.path, "create"):
-            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while True:
+            self.path = directory / f"{uuid.uuid4().hex}.part"
+            with durable.storage_errors(self.path, "create"):
+                self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
+            if os.fstat(self.fd).st_nlink:  # else another dock swept it between its birth and its lock
+                return
+            os.close(self.fd)
 
     def discard(self) -> None:
         """Close and remove the half copy; safe to call twice."""
@@ -87,6 +92,40 @@ class ObjectStore:
         """Tell whether object and chunk list are in place (their bytes are not checked here)."""
         return self.path(digest).exists() and self.chunk_list_path(digest).exists()
 
+    def holds(self, digest: Digest, size: int) -> bool:
+        """Tell whether object and chunk list are in place with their sizes: as much as two looks can tell."""
+        try:
+            chunks = self.chunk_list_path(digest).stat().st_size
+            return self.path(digest).stat().st_size == size and chunks == 32 * -(-size // CHUNK_BYTES)
+        except OSError:
+            return False
+
+    def check_standing(self, digest: Digest, *, size: int, chunk_list: bytes) -> None:
+        """Read an object that stands there already back from the disk; raises FixityMismatchError when it is not these bytes.
+
+        Whoever brings the same bytes again must not be told that they are safe because of a name. Without an object
+        there is nothing to check: the copy will take the name.
+        """
+        path = self.path(digest)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return
+        except OSError as err:
+            raise FixityMismatchError(f"object {path.name} cannot be opened: {err.strerror}") from err
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            if os.fstat(fd).st_size != size:
+                raise FixityMismatchError(f"object {path.name} has {os.fstat(fd).st_size} bytes, not {size}")
+            for number, base in enumerate(range(0, size, CHUNK_BYTES)):
+                chunk = os.pread(fd, min(CHUNK_BYTES, size - base), base)
+                if chunk_hash(chunk) != chunk_list[32 * number : 32 * number + 32]:
+                    raise FixityMismatchError(f"object {path.name} holds other bytes in its chunk at {base}")
+        except OSError as err:
+            raise FixityMismatchError(f"object {path.name} cannot be read: {err.strerror}") from err
+        finally:
+            os.close(fd)
+
     def begin(self) -> Incoming:
         """Open a new half copy."""
         return Incoming(self.incoming)
@@ -95,7 +134,7 @@ class ObjectStore:
         """Remove half copies whose copier is dead; returns how many. A live copier's lock protects its file."""
         swept = 0
         for path in self.incoming.glob("*.part"):
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, PermissionError):  # another account's: its own docks sweep it
                 fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
                 try:
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

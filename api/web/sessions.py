@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast, get_args
 
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table, insert, select, update
-from sqlalchemy.exc import OperationalError
 
 from api.web.purposes import PURPOSES
+from vault.errors import StorageError
 from vault.model import Actor, Digest, PersonId, Role
 
 if TYPE_CHECKING:
@@ -194,8 +194,8 @@ class Sessions:
         try:
             with self._catalogue.writing() as connection:
                 connection.execute(update(_session).where(mine).values(seen_ms=_ms(now)))
-        except OperationalError as err:
-            _log.warning("session_not_touched reason=%s", err.orig)
+        except StorageError as err:
+            _log.warning("session_not_touched reason=%s", err)
 
     # --- views ----------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ what the log holds: `verify` judges the log, the catalogue only shows it.
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, update
@@ -229,8 +229,9 @@ def _started_ms(facts: Mapping[str, Any]) -> int | None:
     start = facts.get("start") or {}
     try:
         moment = datetime.fromisoformat(start["at"])
-    except (KeyError, TypeError, ValueError):
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=CHINA)
+        moment = moment.astimezone(UTC)  # a camera's claim at either end of the calendar has no such time
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=CHINA)
     return int(moment.timestamp() * 1000)

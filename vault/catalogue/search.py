@@ -7,15 +7,16 @@ threads and processes: readers see a committed projection, and only one writer a
 from __future__ import annotations
 
 import json
+import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event, func, select
+from sqlalchemy import create_engine, event, false, func, select
 
 from vault.catalogue import schema
-from vault.errors import AmbiguousError, NotFoundError
+from vault.errors import AmbiguousError, CatalogueMismatchError, NotFoundError, StorageError
 from vault.model import (
     Acquisition,
     CaseId,
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Connection, Engine, Row, Select
+    from sqlalchemy.engine import ExceptionContext
 
+TEXT_MAX = 4096  # no name is longer; SQLite refuses patterns of more than 50,000 bytes
 BUSY_MS = 30_000  # another process may hold the database for one batch, never for this long
 
 
@@ -69,8 +72,16 @@ def open_engine(path: Path) -> Engine:
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions begin where `begin` below says, not where sqlite3 guesses
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY_MS}"):
-            connection.execute(f"PRAGMA {pragma}").close()
+        try:
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY_MS}"):
+                connection.execute(f"PRAGMA {pragma}").close()
+        except sqlite3.Error as err:
+            raise _fault(path, err) from err
+
+    @event.listens_for(engine, "handle_error")
+    def refuse(context: ExceptionContext) -> None:
+        if isinstance(context.original_exception, sqlite3.Error):
+            raise _fault(path, context.original_exception) from context.original_exception
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -78,6 +89,15 @@ def open_engine(path: Path) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
+
+
+def _fault(path: Path, err: sqlite3.Error) -> StorageError | CatalogueMismatchError:
+    """Say what SQLite refused in our own words: the disk's fault, or a damaged database."""
+    if isinstance(err, sqlite3.OperationalError):  # full, read-only, locked, failing; a missing table is damage
+        if "no such " in str(err):
+            return CatalogueMismatchError(f"{path} is damaged: {err}")
+        return StorageError(f"cannot use {path}: {err}")
+    return CatalogueMismatchError(f"{path} is damaged: {err}")
 
 
 class Catalogue:
@@ -160,7 +180,7 @@ class Catalogue:
     def find_clip(self, text: str) -> Clip:
         """Return the clip of a digest or a unique beginning of one (at least 6 hex characters)."""
         digits = text.removeprefix("sha256:").lower()
-        if len(digits) < 6 or not set(digits) <= set("0123456789abcdef"):
+        if not 6 <= len(digits) <= 64 or not set(digits) <= set("0123456789abcdef"):
             raise NotFoundError(f"clip {text[:80]!r}: not a digest; give sha256:<64 hex> or its first characters")
         rows = self._rows(select(schema.clip).where(schema.clip.c.id.like(f"sha256:{digits}%")).limit(2))
         if not rows:
@@ -337,7 +357,9 @@ def _clip_filter(
     query: Select[Any], *, text: str, media: str | None, condition: str | None, case: CaseId | None, unlinked: bool
 ) -> Select[Any]:
     clip = schema.clip
-    if text:
+    if len(text) > TEXT_MAX:
+        query = query.where(false())
+    elif text:
         pattern = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         taken, device = schema.acquisition, schema.device
         labelled = select(device.c.id).where(device.c.label.ilike(pattern, escape="\\"))

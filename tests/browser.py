@@ -66,7 +66,7 @@ class Watch:
         assert not self.complaints, f"the page complained (CSP violations stand here too): {self.complaints}"
 
 
-def until(page: Page, script: str, accept: Callable[[Any], bool] = bool, *, seconds: float = 20) -> Any:
+def until(page: Page, script: str, accept: Callable[[Any], bool] = bool, *, seconds: float = 60) -> Any:
     """Evaluate until the value is accepted. (`wait_for_function` needs eval, which the page forbids.)"""
     end = time.monotonic() + seconds
     value: Any = None

@@ -67,6 +67,7 @@ def test_the_machine_is_described_without_its_name(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_quick_run_writes_results_and_plots(tmp_path):
     pytest.importorskip("matplotlib")
     import subprocess

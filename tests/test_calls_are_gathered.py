@@ -30,7 +30,7 @@ class Slow:
     def __call__(self, calls: list[Call]) -> None:
         self.batches.append(len(calls))
         self.entered.set()
-        assert self.release.wait(20)
+        assert self.release.wait(120)
         for each in calls:
             each.answer = len(calls)
 
@@ -54,12 +54,12 @@ def test_what_comes_during_a_batch_shares_the_next_one() -> None:
     commit = Slow()
     gatherer = Gatherer(commit, statements_max=100)
     first = start(lambda: gatherer.run(call()))
-    assert commit.entered.wait(20)
+    assert commit.entered.wait(120)
     later = [start(lambda: gatherer.run(call())) for _ in range(20)]
     wait_until_queued(gatherer, 20)
     commit.release.set()
     for thread in [first, *later]:
-        thread.join(20)
+        thread.join(120)
     assert commit.batches == [1, 20]
 
 
@@ -67,13 +67,13 @@ def test_a_batch_has_a_limit_and_a_longer_call_is_its_own() -> None:
     commit = Slow()
     gatherer = Gatherer(commit, statements_max=10)
     threads = [start(lambda: gatherer.run(call()))]
-    assert commit.entered.wait(20)
+    assert commit.entered.wait(120)
     for queued, count in enumerate((6, 4, 1, 25, 3), start=1):
         threads.append(start(lambda count=count: gatherer.run(call(count))))  # type: ignore[misc]
         wait_until_queued(gatherer, queued)
     commit.release.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(120)
     assert commit.batches == [1, 2, 1, 1, 1]
 
 
@@ -92,7 +92,7 @@ def test_an_interrupted_leader_leaves_no_caller_without_an_answer() -> None:
 
     def commit(calls: list[Call]) -> None:
         entered.set()
-        assert release.wait(20)
+        assert release.wait(120)
         if len(calls) > 1:
             raise KeyboardInterrupt
         calls[0].answer = "answered"
@@ -106,12 +106,12 @@ def test_an_interrupted_leader_leaves_no_caller_without_an_answer() -> None:
             outcomes.append(type(err))
 
     threads = [start(work)]
-    assert entered.wait(20)
+    assert entered.wait(120)
     threads += [start(work) for _ in range(4)]
     wait_until_queued(gatherer, 4)
     release.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(120)
     assert sorted(outcomes, key=str) == [KeyboardInterrupt, StorageError, StorageError, StorageError]
     last = call()
     gatherer.run(last)
@@ -122,7 +122,7 @@ def test_an_interrupted_waiter_does_not_take_the_leadership_with_it() -> None:
     commit = Slow()
     gatherer = Gatherer(commit, statements_max=10)
     first = start(lambda: gatherer.run(call()))
-    assert commit.entered.wait(20)
+    assert commit.entered.wait(120)
 
     waiting = threading.get_ident()
 
@@ -133,9 +133,9 @@ def test_an_interrupted_waiter_does_not_take_the_leadership_with_it() -> None:
     interrupter = start(interrupt)
     with pytest.raises(KeyboardInterrupt):
         gatherer.run(call())
-    interrupter.join(20)
+    interrupter.join(120)
     commit.release.set()
-    first.join(20)
+    first.join(120)
     last = call()
     gatherer.run(last)
     assert last.answer == 1

@@ -186,7 +186,7 @@ def test_ctrl_c_ends_clean_and_the_same_command_finishes(tmp_path):
         first = running.stdout.readline()
         time.sleep(0.05)
         running.send_signal(signal.SIGINT)
-        rest, err = running.communicate(timeout=60)
+        rest, err = running.communicate(timeout=240)
     finally:
         running.kill()
     assert "Traceback" not in err

@@ -317,6 +317,7 @@ def test_any_name_becomes_one_safe_part_of_a_path(original_name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_clip_beyond_four_gigabytes_fits(scene: Scene, tmp_path: Path) -> None:
     """ZIP64: sizes that 32 bits cannot say."""
     import os

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from evidence import SIZES, VERIFY_PY, Scene, build, check_bag, content, flip, make_bag, overwrite, rebag, unzip
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import sampled
 
 from vault.errors import EntryInvalidError
 from vault.export.bag import fingerprint, manifest
@@ -486,10 +487,14 @@ class MemoryBag:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_no_flipped_bit_under_data_goes_unnoticed(
     verifier: ModuleType, unpacked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """REC-06: every byte of entries, proofs, records, checkpoint, key and index, with manifests made anew each time."""
+    """REC-06: bytes of entries, proofs, records, checkpoint, key and index, with manifests made anew each time.
+
+    Two hundred of each file; every byte when LIUHEN_TEST_FULL is set.
+    """
     bag = MemoryBag(unpacked)
     reading = verifier.Check.hash_footage  # the footage never changes here: it is read once
     files = [item["file"] for item in index_of(unpacked)["clips"]]
@@ -500,7 +505,7 @@ def test_no_flipped_bit_under_data_goes_unnoticed(
     judged = ("data/entries/", "data/proofs/", "data/records/", "data/checkpoint", "data/vkey", "data/clips.json")
     for name in [name for name in bag.paths if name.startswith(judged)]:
         data = bag.paths[name]
-        for at in range(len(data)):
+        for at in sampled(range(len(data)), 200):
             bag.put(name, data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :])
             assert bag.faults(verifier), f"{name}, byte {at}"
         bag.put(name, data)

@@ -308,7 +308,7 @@ def test_two_processes_append_at_once(tmp_path: Path, signer: Signer, clock: Fro
         assert writer.stdin is not None
         writer.stdin.write("go\n")
         writer.stdin.flush()
-    said = [writer.communicate(timeout=60)[0] for writer in writers]
+    said = [writer.communicate(timeout=240)[0] for writer in writers]
     assert [writer.returncode for writer in writers] == [0, 0]
     indices = [[int(word) for word in text.split()] for text in said]
     assert sorted(indices[0] + indices[1]) == list(range(540))

@@ -44,7 +44,7 @@ def read_everything(directory: Path, signer: Signer) -> None:
         pass
 
 
-@pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [17, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
 def test_every_byte_of_a_small_log_matters(tmp_path: Path, signer: Signer, step: int) -> None:
     """I3: of 20 entries no byte can change, and no file can be cut anywhere, without being noticed."""
     with Log.open(tmp_path, signer, now_ms=FrozenClock()) as log:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from movies import Memory
+from tiers import FULL
 
 from transcode.errors import UnsupportedMediaError
 from transcode.virtual.media import VirtualMedia
@@ -96,7 +97,8 @@ def test_any_bytes_are_answered(data: bytes) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=5000, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(1800)
+@settings(max_examples=5000 if FULL else 1000, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_damaged_indexes_at_length(seeds: dict[str, bytes], data: st.DataObject) -> None:
     whole = bytearray(seeds[data.draw(st.sampled_from(VARIANTS))])

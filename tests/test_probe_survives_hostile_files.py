@@ -121,7 +121,7 @@ def test_bombs_cost_bounded_time_and_memory_and_leave_the_service_well(prober, t
         path.write_bytes(data)
         started = time.monotonic()
         facts = prober.describe(path, name)
-        assert time.monotonic() - started < 60, name
+        assert time.monotonic() - started < 120, name  # three deadlines of the prober; minutes where a bomb works
         assert rfc8785.dumps(facts.facts)
         assert facts.condition == "damaged" or name.endswith((".png", "bytes.ts", "headers.mpg")) or "size" not in name
         assert prober.describe(sound, "sound.mp4").condition == "whole"

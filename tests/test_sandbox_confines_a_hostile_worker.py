@@ -17,7 +17,7 @@ MEMORY_BYTES = 512 << 20
 
 @pytest.fixture
 def sandbox():
-    with Sandbox(WORKER, memory_bytes=MEMORY_BYTES, cpu_s=20, deadline_s=20) as sandbox:
+    with Sandbox(WORKER, memory_bytes=MEMORY_BYTES, cpu_s=20, deadline_s=60) as sandbox:
         yield sandbox
 
 
@@ -67,7 +67,7 @@ def test_a_silent_worker_is_killed_at_the_deadline(sandbox):
     started = time.monotonic()
     with pytest.raises(SandboxTimeoutError) as caught:
         sandbox.call({"do": "sleep"}, deadline_s=0.3)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30  # the sandbox would wait a minute
     assert caught.value.deadline_s == 0.3
     assert _still_serves(sandbox)
 
@@ -159,7 +159,7 @@ def test_closing_kills_what_the_worker_started(sandbox):
 def test_the_worker_and_its_children_die_with_a_killed_parent():
     script = (
         "import time; from hardware.sandbox import Sandbox\n"
-        f"s = Sandbox({WORKER!r}, memory_bytes={MEMORY_BYTES}, cpu_s=9, deadline_s=9)\n"
+        f"s = Sandbox({WORKER!r}, memory_bytes={MEMORY_BYTES}, cpu_s=9, deadline_s=60)\n"
         "print(s.call({'do': 'echo'})['pid'], s.call({'do': 'spawn'})['pid'], flush=True); time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-P", "-c", script], stdout=subprocess.PIPE) as parent:
@@ -208,7 +208,7 @@ def test_a_worker_writes_only_where_it_was_told(tmp_path):
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()
     outside.mkdir()
-    with Sandbox(WORKER, memory_bytes=MEMORY_BYTES, cpu_s=9, deadline_s=9, writable=[inside]) as sandbox:
+    with Sandbox(WORKER, memory_bytes=MEMORY_BYTES, cpu_s=9, deadline_s=60, writable=[inside]) as sandbox:
         assert sandbox.call({"do": "write", "path": str(inside / "file")}) == {"written": True}
         assert sandbox.call({"do": "remove", "path": str(inside / "file")}) == {"removed": True}
         if sandbox.isolation["files"].startswith("read-only"):
@@ -219,7 +219,7 @@ def test_a_worker_writes_only_where_it_was_told(tmp_path):
 
 def test_a_module_that_cannot_start_is_named():
     with (
-        Sandbox("hardware.no_such_module", memory_bytes=MEMORY_BYTES, cpu_s=9, deadline_s=9) as sandbox,
+        Sandbox("hardware.no_such_module", memory_bytes=MEMORY_BYTES, cpu_s=9, deadline_s=60) as sandbox,
         pytest.raises(SandboxCrashedError, match=r"hardware\.no_such_module"),
     ):
         sandbox.start()

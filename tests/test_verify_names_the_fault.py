@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from evidence import Scene, build, flip, log_entries, overwrite, write_log
+from tiers import sampled
 
 from vault.entry import decode
 from vault.errors import VaultMissingError
@@ -448,20 +449,20 @@ def assert_flips_are_found(root: Path, path: Path, places: Iterable[int]) -> Non
 
 
 def test_a_flipped_bit_anywhere_in_log_and_records_is_found(scene: Scene) -> None:
-    """REC-06: two places of every file; every byte of each in the slow test below."""
+    """REC-06: two places of every file; more of each in the slow test below."""
     for number, path in enumerate(judged(scene.root)):
         size = path.stat().st_size
         assert_flips_are_found(scene.root, path, {number % size, (size - 1 - 7 * number) % size})
 
 
 @pytest.mark.slow
-def test_every_flipped_bit_of_log_and_records_is_found(scene: Scene) -> None:
-    """REC-06: every byte of every file, one after the other; of superseded copies every sixteenth."""
+@pytest.mark.timeout(7200)
+def test_flipped_bits_of_log_and_records_are_found(scene: Scene) -> None:
+    """REC-06: a hundred bytes of every file; every byte when LIUHEN_TEST_FULL is set, of superseded copies every sixteenth."""
     for number, path in enumerate(judged(scene.root)):
         older = path.parent.name == "000.p" and path.name != "15"
-        assert_flips_are_found(
-            scene.root, path, range(number % 16 if older else 0, path.stat().st_size, 16 if older else 1)
-        )
+        places = range(number % 16 if older else 0, path.stat().st_size, 16 if older else 1)
+        assert_flips_are_found(scene.root, path, sampled(places, 100))
 
 
 # --- a vault that was killed, a vault at work -------------------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def test_a_flipped_bit_further_on_breaks_the_connection(vault: Vault) -> None:
     clip = seal(vault, data, "a.bin")
     with serving(vault) as link:
         host = urlsplit(link).netloc
-        connection = http.client.HTTPConnection(host, timeout=20)
+        connection = http.client.HTTPConnection(host, timeout=120)
         connection.request("GET", link.removeprefix(f"http://{host}"))
         signed = connection.getresponse()
         signed.read()
@@ -74,7 +74,7 @@ def test_a_flipped_bit_further_on_breaks_the_connection(vault: Vault) -> None:
         with pytest.raises(http.client.IncompleteRead) as broken:
             answer.read()
         assert broken.value.partial == data[:CHUNK_BYTES]
-        again = http.client.HTTPConnection(host, timeout=20)
+        again = http.client.HTTPConnection(host, timeout=120)
         again.request("GET", view["status_url"], headers=cookie)
         assert clip.hex in json.loads(again.getresponse().read())["fault"]
         again.close()

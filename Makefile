@@ -18,7 +18,7 @@ setup: .venv/ready-run ## leave .venv/bin/liuhen working
 test: .venv/ready-dev ## set up and run the default tests
 	$(BIN)/pytest
 
-test-slow: .venv/ready-dev ## hundreds of kills, gigabytes, every syscall
+test-slow: .venv/ready-dev .venv/ready-bench ## hundreds of kills, gigabytes, every syscall
 	$(BIN)/pytest -m slow
 
 test-browser: .venv/ready-dev ## real pages in Debian's Chromium

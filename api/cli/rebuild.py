@@ -3,6 +3,7 @@
 import typer
 
 from api.cli.invocation import Invocation, command
+from api.health import require_local
 from api.progress import Meter
 from vault.catalogue.rebuild import rebuild as rebuild_catalogue
 
@@ -14,6 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def rebuild(invocation: Invocation) -> None:
     """Make the catalogue again from the verified log, its records and its originals. Needs the vault alone."""
+    require_local(invocation.configuration.data)
     with Meter(invocation.err, shown=not invocation.json) as meter:
         bar = meter.begin("rebuild", unit="entries")
         entries = rebuild_catalogue(

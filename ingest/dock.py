@@ -23,6 +23,7 @@ from ingest.events import DockReport, Outcome, Progress
 from ingest.pull import SMALL_BYTES, pull
 from ingest.seal import Copy, Failure, Sealer
 from vault import durable
+from vault.errors import StorageError
 from vault.model import Actor, DeviceId, Digest, SessionId, device_id
 from vault.vault import Draft, Vault, uuid7
 
@@ -263,6 +264,10 @@ class _Dock:
             return Failure(
                 item=item, reason=f"{printable(item.path)!r} was not read: {self.gone}", remedy=self.gone.remedy
             )
+        free = self.vault.objects.free_bytes() if item.size > SMALL_BYTES else item.size
+        if item.size > free:  # alone: a file that claims terabytes must not keep the rest of the card from being sealed
+            what = f"{printable(item.path)!r} has {item.size} bytes, the vault's disk has room for {free}"
+            return Failure(item=item, reason=what, remedy=StorageError.remedy)
         incoming = self.vault.objects.begin()
         try:
             with self.recorder.open(item) as stream:

@@ -15,9 +15,10 @@ from ingest.errors import SourceOverlapsVaultError
 from ingest.probing.probe import Prober
 from vault.catalogue.projection import _started_ms
 from vault.entry import decode
-from vault.errors import CatalogueMismatchError, RecordMismatchError, StorageError
+from vault.errors import CatalogueMismatchError, ConflictError, RecordMismatchError, StorageError
 from vault.model import Digest
 from vault.store import ObjectStore
+from vault.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from hardware.recorder import Item
     from ingest.events import DockReport
-    from vault.vault import Vault
 
 FOOTAGE = b"the only footage of that night " * 1000
 
@@ -117,6 +117,17 @@ def test_an_object_that_was_removed_comes_back_with_the_same_bytes(
     assert statuses(report)["a.bin"] == "duplicate"
     assert ("b.bin" in statuses(report)) is not skip_known
     assert path.read_bytes() == FOOTAGE
+
+
+def test_a_file_that_claims_terabytes_does_not_keep_the_rest_from_being_sealed(
+    vault: Vault, card: Path, prober: Prober
+) -> None:
+    """A broken directory entry, or a sparse file: it fails by itself, whatever comes after it is taken."""
+    (card / "DCIM.bin").touch()
+    os.truncate(card / "DCIM.bin", 1 << 43)
+    report = take(vault, VolumeRecorder(card), prober)
+    assert statuses(report) == {"DCIM.bin": "failed", "a.bin": "sealed", "b.bin": "sealed"}
+    assert "room for" in report.outcomes[0].reason
 
 
 class FailsOnce(VolumeRecorder):
@@ -265,3 +276,39 @@ def test_a_camera_that_claims_the_end_of_the_calendar_does_not_hide_the_list(at:
 def test_an_endless_search_text_finds_nothing_and_fails_nowhere(vault: Vault, text: str) -> None:
     assert vault.catalogue.clips(text=text) == []
     assert vault.catalogue.count_clips(text=text) == 0
+
+
+def test_two_at_once_cannot_open_one_case_number_twice(vault: Vault) -> None:
+    """Looking and writing are one turn, for threads as for processes."""
+    actor = vault.actor("clerk", role="custodian")
+    start = threading.Barrier(6)
+    ends: list[str] = []
+
+    def open_it() -> None:
+        with Vault.open(vault.root) as mine:
+            start.wait()
+            try:
+                ends.append(mine.open_case(actor, number="京A-1", title="x").number)
+            except ConflictError:
+                ends.append("refused")
+
+    threads = [threading.Thread(target=open_it) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ends) == ["refused"] * 5 + ["京A-1"]
+    vault.catch_up()
+    assert vault.catalogue.find_case("京A-1").title == "x"
+
+
+def test_words_that_are_not_utf8_are_a_usage_fault(vault: Vault, liuhen: Callable[..., Ended]) -> None:
+    assert vault.catalogue.clips() == []
+    for arguments in (
+        ["clip", "list", "--text", "\udcff"],
+        ["case", "new", "A\udcff", "--title", "t"],
+        ["clip", "show", "\udcff"],
+    ):
+        ended = liuhen(*arguments)
+        assert ended.status == 2, ended.err
+        assert "not UTF-8" in ended.err

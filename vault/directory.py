@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from vault import durable
@@ -13,6 +14,7 @@ from vault.errors import VaultBusyError, VaultExistsError, VaultMissingError
 from vault.log import staging
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 # Half copies lie beside the objects, on the same file system, so that placing one is a link.
@@ -46,6 +48,18 @@ def lock(root: Path, *, alone: bool) -> int:
         os.close(fd)
         raise VaultBusyError(f"vault {root} is in use by another process") from err
     return fd
+
+
+@contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Let one at a time in, whether thread or process: for acts that look before they write."""
+    with durable.storage_errors(path, "open"):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def create_catalogue(path: Path) -> None:

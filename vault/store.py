@@ -126,6 +126,12 @@ class ObjectStore:
         finally:
             os.close(fd)
 
+    def free_bytes(self) -> int:
+        """Return how much room the disk has for this account."""
+        with durable.storage_errors(self.incoming, "examine"):
+            status = os.statvfs(self.incoming)
+        return status.f_bavail * status.f_frsize
+
     def begin(self) -> Incoming:
         """Open a new half copy."""
         return Incoming(self.incoming)

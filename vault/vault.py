@@ -242,11 +242,13 @@ class Vault:
         number = number.strip()
         if not number:
             raise ConflictError("a case needs a number (案号)")
-        if any(case.number == number for case in self.catalogue.cases()):
-            raise ConflictError(f"case {number} is open already")
         case = CaseId(str(uuid7()))
         private = {"number": number, "title": title, "target": target, "category": category}
-        self.submit([Draft(type="case.opened", actor=actor, fields={"case": case}, private=private, id=case)])
+        with directory.turn(self.root / "cases.lock"):  # two at once must not both find the number free
+            self.catch_up()
+            if any(case.number == number for case in self.catalogue.cases()):
+                raise ConflictError(f"case {number} is open already")
+            self.submit([Draft(type="case.opened", actor=actor, fields={"case": case}, private=private, id=case)])
         return self.catalogue.case(case)
 
     def link(self, actor: Actor, clip: Digest, case: CaseId, reason: str = "") -> Receipt:

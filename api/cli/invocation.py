@@ -23,7 +23,7 @@ from rich.text import Text
 
 from api.cli import words
 from api.config import CONFIG_VARIABLE, DATA_VARIABLE, Configuration, Settings, load
-from api.errors import BROKEN_PIPE, OutputError, OutputExistsError
+from api.errors import BROKEN_PIPE, OutputError, OutputExistsError, UsageError
 from api.health import require_local
 from api.web.i18n import Translator
 from hardware.recorder import printable
@@ -205,6 +205,7 @@ def _with_common_options(body: Body) -> Callable[..., int | None]:
     def run(*, context: typer.Context, data: Path | None, config: Path | None, json: bool, **own: Any) -> int | None:
         given = CommonOptions(data=data, config=config, json=json)
         before = context.find_root().obj or CommonOptions()
+        _require_text(own)
         try:
             return body(start(before.under(given)), **own)
         except BrokenPipeError:
@@ -222,6 +223,14 @@ def _with_common_options(body: Body) -> Callable[..., int | None]:
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     del run.__wrapped__
     return run
+
+
+def _require_text(given: Mapping[str, object]) -> None:
+    """Raise UsageError for words that are not UTF-8: neither the log nor the catalogue can hold them. Paths may be."""
+    for name, value in given.items():
+        for word in value if isinstance(value, list) else [value]:
+            if isinstance(word, str) and any("\ud800" <= character <= "\udfff" for character in word):
+                raise UsageError(f"{name}: {printable(word)!r} is not UTF-8 text")
 
 
 def with_settings(invocation: Invocation, **settings: object) -> Invocation:

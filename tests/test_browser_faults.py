@@ -98,7 +98,7 @@ def test_with_the_log_unwritable_the_page_says_that_nothing_is_shown(vault: Vaul
     page.locator(".row-link").click()
     until(page, STATE, lambda state: state == "refused")
     words = page.inner_text("[data-message]")
-    assert "Nothing is shown in secret" in words
+    assert "so nothing is shown" in words
     assert page.evaluate("() => document.querySelector('video').currentSrc") == ""
     obstacle.rmdir()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,14 +16,14 @@ from ingest.errors import SourceOverlapsVaultError
 from ingest.probing.probe import Prober
 from vault.catalogue.projection import _started_ms
 from vault.entry import decode
-from vault.errors import CatalogueMismatchError, ConflictError, RecordMismatchError, StorageError
+from vault.errors import CatalogueMismatchError, ConflictError, FixityMismatchError, RecordMismatchError, StorageError
 from vault.model import Digest
 from vault.store import ObjectStore
 from vault.vault import Vault
+from vault.verification.verify import verify_vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from conftest import Ended
 
@@ -312,3 +313,19 @@ def test_words_that_are_not_utf8_are_a_usage_fault(vault: Vault, liuhen: Callabl
         ended = liuhen(*arguments)
         assert ended.status == 2, ended.err
         assert "not UTF-8" in ended.err
+
+
+@pytest.mark.parametrize("suffix", ["", ".chunks"])
+def test_a_fifo_in_place_of_an_object_stops_neither_readers_nor_verify(
+    vault: Vault, card: Path, prober: Prober, suffix: str
+) -> None:
+    """Opened as a file is, it would make both wait for ever."""
+    take(vault, VolumeRecorder(card), prober)
+    digest = Digest.of(FOOTAGE)
+    path = Path(f"{vault.objects.path(digest)}{suffix}")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(FixityMismatchError):
+        vault.read(digest)
+    report = verify_vault(vault.root)
+    assert report.exit_code == 21

@@ -91,6 +91,11 @@ def replace_recreatable(path: Path, data: bytes, *, temporary: Path | None = Non
             _write_and_rename(temporary, path, data)
 
 
+def open_at_once(path: str, flags: int) -> int:
+    """Open as `opener` of a file that somebody may have replaced by a fifo: reading that ends at once, never waits."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def make_directories(path: Path) -> None:
     """Create `path` and its missing parents, durably: each new name is synced in its parent."""
     if path.is_dir():

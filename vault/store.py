@@ -237,8 +237,9 @@ class VerifiedReader:
         self._chunk_bytes = chunk_bytes
         self._cache = cache if cache is not None else ChunkCache(4)
         try:
-            self._chunk_list = chunk_list_path.read_bytes()
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            with open(chunk_list_path, "rb", opener=durable.open_at_once) as file:  # Path.open takes no opener
+                self._chunk_list = file.read()
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError as err:
             raise ObjectMissingError(f"object {path.name}: {err.filename} is not in the store") from err
         except OSError as err:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from vault import durable
 from vault.errors import FixityMismatchError, ObjectMissingError
 from vault.model import Digest
 from vault.store import ObjectStore, chunk_hash, chunk_list_root
@@ -116,7 +117,7 @@ class _Scan:
 def _scan(path: Path, chunk_bytes: int, *, digest: bool, chunks: bool) -> _Scan:
     """Read a file to its end, hashing what is asked for."""
     whole, chunk_list, size = hashlib.sha256(), [], 0
-    with path.open("rb", buffering=0) as file:
+    with open(path, "rb", buffering=0, opener=durable.open_at_once) as file:  # Path.open takes no opener
         if digest and hasattr(os, "posix_fadvise"):
             # Drop clean pages: what the disk holds is the question, not what memory remembers of it.
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -149,7 +150,8 @@ def _digest_faults(where: str, clip: str, seal: Seal, scan: _Scan) -> list[Fault
 
 def _chunk_faults(where: str, seal: Seal, scan: _Scan, list_path: Path) -> list[Fault]:
     try:
-        stored = list_path.read_bytes()
+        with open(list_path, "rb", opener=durable.open_at_once) as file:  # Path.open takes no opener
+            stored = file.read()
     except FileNotFoundError:
         return [Fault.of(ObjectMissingError, where, f"its chunk list {list_path.name} is not in the store")]
     except OSError as err:

@@ -92,6 +92,14 @@ def test_what_ingest_reports_is_in_the_log_and_on_the_disk(sealed, liuhen, tmp_p
         assert hashlib.sha256(stored.read_bytes()).hexdigest() == hex_digits
 
 
+def test_a_damaged_clip_tells_why_in_the_readers_language(sealed, liuhen, monkeypatch):
+    assert "the file is empty" in liuhen("clip", "show", the(sealed, "110602")["clip"]).out
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    told = liuhen("clip", "show", the(sealed, "110602")["clip"]).out
+    assert "文件为空" in told
+    assert "受损" in told
+
+
 def test_a_second_ingest_reports_duplicates(sealed, liuhen, card):
     again = liuhen("ingest", card, "--json")
     assert again.status == 0

@@ -88,6 +88,7 @@ def show(invocation: Invocation, *, clip: ClipArgument) -> None:
         document["links"] = [{**shapes.link(item), "number": numbers[item.case]} for item in links]
         invocation.document(document)
         return
+    say = invocation.say
     reason = str(found.facts.get("reason", "")) if found.condition == "damaged" else ""
     invocation.pairs(
         [
@@ -95,9 +96,9 @@ def show(invocation: Invocation, *, clip: ClipArgument) -> None:
             *([("sm3", str(found.sm3))] if found.sm3 else []),
             ("name", found.name),
             ("bytes", f"{found.size} ({present.size(found.size)})"),
-            ("media", found.media),
-            ("condition", found.condition),
-            *([("reason", damage.in_words(reason, invocation.say.language))] if reason else []),
+            ("media", say.known(f"media.{found.media}", found.media)),
+            ("condition", say.known(f"condition.{found.condition}", found.condition)),
+            *([("reason", damage.in_words(reason, say.language))] if reason else []),
             ("started", present.moment(found.started_at)),
             ("duration", present.duration(found.duration_s)),
             ("sealed", present.moment(found.sealed_at)),

@@ -15,8 +15,16 @@ from ingest.dock import DockOptions, dock, require_apart
 from ingest.errors import SourceOverlapsVaultError
 from ingest.probing.probe import Prober
 from vault.catalogue.projection import _started_ms
+from vault.directory import require
 from vault.entry import decode
-from vault.errors import CatalogueMismatchError, ConflictError, FixityMismatchError, RecordMismatchError, StorageError
+from vault.errors import (
+    CatalogueMismatchError,
+    ConflictError,
+    FixityMismatchError,
+    RecordMismatchError,
+    StorageError,
+    VaultMissingError,
+)
 from vault.model import Digest
 from vault.store import ObjectStore
 from vault.vault import Vault
@@ -329,3 +337,17 @@ def test_a_fifo_in_place_of_an_object_stops_neither_readers_nor_verify(
         vault.read(digest)
     report = verify_vault(vault.root)
     assert report.exit_code == 21
+
+
+def test_a_vault_of_another_account_is_told_and_not_a_stack(vault: Vault) -> None:
+    """Root would be let in, so it becomes nobody for the look."""
+    (vault.root / "keys").chmod(0)
+    before = os.geteuid()
+    try:
+        if before == 0:
+            os.seteuid(65534)
+        with pytest.raises((StorageError, VaultMissingError)):  # newer Pythons see nothing where they may not look
+            require(vault.root)
+    finally:
+        os.seteuid(before)
+        (vault.root / "keys").chmod(0o700)

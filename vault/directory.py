@@ -33,8 +33,10 @@ def create(root: Path) -> None:
 
 
 def require(root: Path) -> None:
-    """Raise VaultMissingError unless a vault was created here."""
-    if not (root / "log" / "checkpoint").exists() or not (root / "keys" / "log.key").exists():
+    """Raise VaultMissingError unless a vault was created here, StorageError when this account may not even look."""
+    with durable.storage_errors(root, "look into"):  # another account's
+        here = (root / "log" / "checkpoint").exists() and (root / "keys" / "log.key").exists()
+    if not here:
         raise VaultMissingError(f"there is no vault in {root}")
 
 

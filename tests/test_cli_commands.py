@@ -433,3 +433,24 @@ def test_the_account_is_the_systems_and_no_variables(sealed, liuhen, monkeypatch
     before = liuhen("clip", "history", sealed[0]["clip"], "--json").lines[-1]["actor"]
     liuhen("case", "new", "n2", "--title", "x")
     assert liuhen("log", "entries", "--json").lines[-1]["entry"]["statement"]["actor"] == before
+
+
+def test_what_cannot_be_meant_is_a_usage_error_and_not_a_fault_of_the_vault(sealed, liuhen, tmp_path):
+    """A mistyped option must not look like an integrity fault, nor let anybody believe that a field was withheld."""
+    junk = tmp_path / "junk"
+    junk.write_text("no checkpoint\n")
+    clip = sealed[0]["clip"]
+    size = liuhen("log", "checkpoint").out
+    for arguments in (
+        ("verify", "--since", junk),
+        ("verify", "--vkey", "bad"),
+        ("clip", "list", "--media", "film"),
+        ("export", clip, "-o", tmp_path / "a.zip", "--withhold", "nonsense"),
+        ("export", clip, "-o", tmp_path / "nowhere" / "a.zip"),
+    ):
+        ended = liuhen(*arguments)
+        assert ended.status == 2, (arguments, ended)
+        assert ended.err
+    assert not (tmp_path / "a.zip").exists()
+    assert liuhen("log", "checkpoint").out == size
+    assert liuhen("export", clip, "-o", tmp_path / "a.zip", "--withhold", "path").status == 0

@@ -17,9 +17,9 @@ from evidence import NAMES, SIZES, Scene, build, check_bag, content, flip, make_
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault.errors import FixityMismatchError, RecordMismatchError, StorageError
+from vault.errors import FixityMismatchError, RecordMismatchError
 from vault.export.bag import manifest, media_name
-from vault.export.writer import Export, ExportExistsError, NothingToExportError, export
+from vault.export.writer import Export, ExportExistsError, ExportPlaceError, NothingToExportError, export
 from vault.log.reader import LogReader
 from vault.model import Digest
 from vault.vault import Vault
@@ -256,7 +256,7 @@ def test_an_export_of_nothing_or_to_nowhere_logs_nothing(scene: Scene, tmp_path:
         before = vault.reader.checkpoint().size
         with pytest.raises(NothingToExportError):
             export(vault, [], empty, tmp_path / "bag.zip", actor=actor, purpose="x")
-        with pytest.raises(StorageError):
+        with pytest.raises(ExportPlaceError):
             export(vault, scene.clips, None, tmp_path / "missing" / "bag.zip", actor=actor, purpose="x")
         assert vault.reader.checkpoint().size == before
 

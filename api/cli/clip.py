@@ -1,7 +1,7 @@
 """`liuhen clip`: look at sealed recordings, take them out, prove them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -13,7 +13,8 @@ from api.cli.invocation import (
     output_file,
 )
 from api.cli.verify import show as show_report
-from vault.model import Clip
+from api.errors import UsageError
+from vault.model import Clip, MediaType
 from vault.verification.clipcheck import verify_clip
 
 PURPOSE = "not stated (command line)"  # recorded as given; a purpose is never invented
@@ -39,6 +40,8 @@ def list_clips(
     unlinked: Annotated[bool, typer.Option("--unlinked", help="Only clips of no case.")] = False,
 ) -> None:
     """List sealed clips, the newest recording first."""
+    if media is not None and media not in get_args(MediaType):
+        raise UsageError(f"--media {media!r}: not one of {', '.join(get_args(MediaType))}")
     with invocation.vault() as vault:
         catalogue = vault.catalogue
         clips = catalogue.clips(

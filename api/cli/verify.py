@@ -1,7 +1,8 @@
 """`liuhen verify`: re-derive everything from the bytes and say in numbered steps what holds."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,8 @@ from api.errors import UsageError
 from api.progress import Bar, Meter
 from api.web.i18n import Translator
 from hardware.recorder import printable
+from vault.errors import CheckpointInvalidError
+from vault.log.checkpoint import Verifier, parse_checkpoint
 from vault.verification.verdict import TRUST_SELF_EN, TRUST_SELF_ZH, Report
 from vault.verification.verify import Progress, verify_vault
 
@@ -39,11 +42,15 @@ def verify(
 
     Exit status 0: all holds. 20-29: an integrity fault, with the clip, entry or file named.
     """
+    note = None if since is None else read_note(since)
+    if vkey is not None:
+        with usage("--vkey"):
+            Verifier.parse(vkey)
     with Meter(invocation.err, shown=not invocation.json) as meter:
         report = verify_vault(
             invocation.configuration.data,
             objects=objects,
-            since=None if since is None else read_note(since),
+            since=note,
             vkey=vkey,
             on_progress=follow(meter, invocation.say),
         )
@@ -52,11 +59,23 @@ def verify(
 
 
 def read_note(path: Path) -> bytes:
-    """Read a kept checkpoint; raises UsageError when there is none."""
+    """Read a kept checkpoint; raises UsageError when there is none: a wrong file says nothing about the vault."""
     try:
-        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        note = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except OSError as err:
         raise UsageError(f"{path}: {err.strerror}") from err
+    with usage(f"--since {path}"):
+        parse_checkpoint(note)
+    return note
+
+
+@contextmanager
+def usage(option: str) -> Iterator[None]:
+    """Call what cannot be read in an option a mistake of the caller, not a fault of the vault."""
+    try:
+        yield
+    except CheckpointInvalidError as err:
+        raise UsageError(f"{option}: {err}") from err
 
 
 def follow(meter: Meter, say: Translator) -> Callable[[Progress], None]:

@@ -181,7 +181,9 @@ class Catalogue:
         """Return the clip of a digest or a unique beginning of one (at least 6 hex characters)."""
         digits = text.removeprefix("sha256:").lower()
         if not 6 <= len(digits) <= 64 or not set(digits) <= set("0123456789abcdef"):
-            raise NotFoundError(f"clip {text[:80]!r}: not a digest; give sha256:<64 hex> or its first characters")
+            raise NotFoundError(
+                f"clip {text[:80]!r}: not a digest; give sha256:<64 hex> or its first six characters or more"
+            )
         rows = self._rows(select(schema.clip).where(schema.clip.c.id.like(f"sha256:{digits}%")).limit(2))
         if not rows:
             raise NotFoundError(f"clip {text[:80]} is not in this vault")

@@ -22,7 +22,7 @@ from vault import durable
 from vault.errors import FixityMismatchError, StorageError, VaultError
 from vault.export import bag
 from vault.export.evidence_list import Handout, certificate, evidence_list, utc
-from vault.export.handout import Bundle, collect, disclosure, listed
+from vault.export.handout import ANCHORS, Bundle, collect, disclosure, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vault.vault import Vault
 
 FORM = "bagit-1.0"
+OWN_FIELDS = frozenset({"purpose", "account", "name", "label", "serial", "identity"})  # of the export and its context
 READ_BYTES = 1 << 20
 ZIP64_BYTES = 1 << 31  # from here on a member announces its 64-bit size beforehand
 SPARE_BYTES = 16 << 20  # free space asked for beside the footage: entries, proofs, records, forms
@@ -44,6 +45,20 @@ class ExportExistsError(VaultError):
 
     exit_code = 2
     remedy = "Name another file with -o, or say that this one may be replaced."
+
+
+class ExportPlaceError(VaultError):
+    """The folder of the output file is not there."""
+
+    exit_code = 2
+    remedy = "Create the folder, or name a file in one that exists with -o."
+
+
+class UnknownFieldError(VaultError):
+    """A field to be withheld is in no record of these clips: nobody may believe that something was left out."""
+
+    exit_code = 2
+    remedy = "Look at the names of the personal fields with `liuhen clip history CLIP --json`."
 
 
 class NothingToExportError(VaultError):
@@ -88,6 +103,8 @@ def export(
     if not chosen:
         raise NothingToExportError("there is no clip to export")
     total = sum(vault.catalogue.clip(clip).size for clip in chosen)
+    if withhold:
+        _require_fields(vault, [*map(str, chosen), *([case] if case is not None else [])], withhold)
     with durable.storage_errors(out, "write"), _output(out, total, overwrite=overwrite) as temporary:
         receipts = vault.record_export(actor, chosen, FORM, purpose, case=case)
         # Durable from here on: who takes what, and why. Only now may a byte of evidence leave the vault (I6).
@@ -115,11 +132,19 @@ def export(
     )
 
 
+def _require_fields(vault: Vault, subjects: Sequence[str], names: Collection[str]) -> None:
+    known = {name for subject in subjects for item in vault.history(subject) for name in item.private}
+    if unknown := set(names) - known - OWN_FIELDS - ANCHORS:
+        raise UnknownFieldError(f"no record of this export has a field {', '.join(sorted(unknown))}")
+
+
 @contextlib.contextmanager
 def _output(out: Path, total: int, *, overwrite: bool) -> Iterator[Path]:
     """Give a temporary file beside `out` that takes its name at the end; leave nothing behind on an error."""
     if out.exists() and not overwrite:
         raise ExportExistsError(f"{out} exists")
+    if not out.parent.is_dir():
+        raise ExportPlaceError(f"{out.parent} is not a folder")
     if (free := shutil.disk_usage(out.parent).free) < total + SPARE_BYTES:
         raise StorageError(f"{out.parent} has {free} bytes free, the export needs {total + SPARE_BYTES}")
     temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")

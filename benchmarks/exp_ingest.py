@@ -28,7 +28,7 @@ class Size:
     rounds: int
 
 
-FULL = Size(recording_bytes=2 << 30, photos=2000, rounds=5)
+FULL = Size(recording_bytes=1 << 30, photos=2000, rounds=5)
 QUICK = Size(recording_bytes=256 << 20, photos=200, rounds=2)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import footage
@@ -17,7 +18,9 @@ from transcode.derived.derivatives import Derivatives, Job
 from transcode.derived.shelf import Derivative, Shelf
 from transcode.errors import DerivativeError, DerivativeMissingError
 from transcode.virtual.media import VirtualMedia
-from vault.errors import StorageError
+from vault.errors import FixityMismatchError, StorageError
+from vault.model import Digest
+from vault.vault import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,6 +125,58 @@ def test_a_lost_cache_is_made_again_and_comes_out_equal(
     assert works.ensure(clip).state in {"pending", "running"}
     assert works.wait(clip, LONG_S).state == "done"
     assert works.describe(clip) == first
+
+
+def test_a_changed_copy_is_never_shown_and_made_again(
+    vault: Vault, works: Derivatives, sealed: Callable[..., Clip]
+) -> None:
+    """I7: I8: what is watched is what was derived: a changed file of the cache is found before and while it is open."""
+    clip = sealed(footage.ts, TS)
+    finished(works, clip)
+    first = works.describe(clip)
+    path = vault.root / "derived" / clip.id.hex[:2] / f"{clip.id.hex}.{first.recipe}.mp4"
+    opened = works.open(clip)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(FixityMismatchError, match="changed while it was open"):
+        opened.read(0, len(data))
+    opened.close()
+    with pytest.raises(FixityMismatchError, match="not the one that was logged"):
+        works.open(clip)
+    assert works.ensure(clip).state in {"pending", "running"}
+    assert works.wait(clip, LONG_S).state == "done"
+    assert works.describe(clip) == first
+
+
+def test_a_copy_that_nobody_logged_is_never_shown(vault: Vault, sealed: Callable[..., Clip], tmp_path: Path) -> None:
+    """I8: a picture slipped into the cache, with a description that fits it, is not what the log says was derived."""
+    actor = vault.actor("liuhen", role="admin")
+
+    def log(made: Derivative) -> None:
+        fields: dict[str, str | int] = {
+            "clip": str(made.clip), "recipe": made.recipe, "output": str(made.output), "bytes": made.size,
+        }  # fmt: skip
+        vault.submit([Draft(type="clip.derived", actor=actor, fields=fields)])
+
+    works = Derivatives(
+        vault.root / "derived",
+        vault,
+        finished=log,
+        trusted=lambda made: vault.logged_derivative(made.clip, made.recipe, made.output),
+    )
+    clip = sealed(footage.ts, TS)
+    finished(works, clip)
+    true = works.describe(clip)
+    forged = footage.h264_aac_mp4(tmp_path / "forged.mp4").read_bytes()
+    path = vault.root / "derived" / clip.id.hex[:2] / f"{clip.id.hex}.{true.recipe}.mp4"
+    path.write_bytes(forged)
+    path.with_suffix(".json").write_bytes(replace(true, output=Digest.of(forged), size=len(forged)).encode())
+    with pytest.raises(DerivativeMissingError):
+        works.open(clip)
+    finished(works, clip)
+    assert works.describe(clip) == true
+    works.close()
 
 
 @pytest.mark.parametrize("damage", ["json_missing", "json_torn", "mp4_short", "mp4_missing", "other_parent"])

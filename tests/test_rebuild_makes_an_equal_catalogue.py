@@ -42,6 +42,11 @@ def fill(vault: Vault) -> None:
             ),
             Draft(type="acquisition.failed", actor=actor, fields=base, private={"path": "b", "reason": "EIO"}),
             Draft(
+                type="clip.derived",
+                actor=actor,
+                fields={"clip": str(clip), "recipe": "proxy-1", "output": str(Digest.of(b"copy")), "bytes": 4},
+            ),
+            Draft(
                 type="dock.closed",
                 actor=actor,
                 fields={**base, "sealed": 1, "duplicate": 0, "damaged": 0, "failed": 0},

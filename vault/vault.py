@@ -293,6 +293,15 @@ class Vault:
             chunk_root=bytes.fromhex(str(fields["chunk_root"])),
         )
 
+    def logged_derivative(self, clip: Digest, recipe: str, output: Digest) -> bool:
+        """Tell whether the log holds that this was derived from the clip; the catalogue only says where to look."""
+        index = self.catalogue.derived_at(clip, recipe, output)
+        if index is None:
+            return False
+        said = decode(self.reader.entry(index, self.reader.checkpoint())).statement
+        wanted = {"clip": str(clip), "recipe": recipe, "output": str(output)}
+        return said.type == "clip.derived" and wanted.items() <= dict(said.fields).items()
+
     def history(self, subject: str, *, limit: int | None = None) -> list[HistoryItem]:
         """Return every entry about a subject ("sha256:…", a case id, a device id), oldest first, authenticated.
 

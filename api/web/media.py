@@ -113,10 +113,12 @@ class MediaDesk:
 
     def __init__(self, vault: Vault, settings: Settings) -> None:
         self.vault = vault
+        self._logged: set[tuple[str, str, str]] = set()  # copies whose entry was looked up
         self.derivatives = Derivatives(
             vault.root / "derived",
             vault,
             finished=self._log_derivative,
+            trusted=self._was_logged,
             memory_bytes=settings.transcode_memory_mib << 20,
             deadline_s=settings.transcode_hours * 3600.0,
         )
@@ -251,6 +253,15 @@ class MediaDesk:
             "bytes": made.size,
         }
         self.vault.submit([Draft(type="clip.derived", actor=self._service(), fields=fields)])
+
+    def _was_logged(self, made: Derivative) -> bool:
+        """Tell whether the log knows this copy: what somebody slipped into the cache is never shown."""
+        key = (str(made.clip), made.recipe, str(made.output))
+        if key not in self._logged:
+            if not self.vault.logged_derivative(made.clip, made.recipe, made.output):
+                return False
+            self._logged.add(key)
+        return True
 
     def _service(self) -> Actor:
         """Return the actor of what no person asked for by name: this service."""

@@ -21,7 +21,7 @@ from transcode.derived.shelf import Derivative, FileAccess, Shelf
 from transcode.errors import DerivativeError, DerivativeMissingError, TranscodeError, UnsupportedMediaError
 from transcode.plan import plan_playback
 from transcode.virtual.media import VirtualMedia
-from vault.errors import LiuhenError
+from vault.errors import FixityMismatchError, LiuhenError
 from vault.model import Digest
 
 if TYPE_CHECKING:
@@ -77,10 +77,12 @@ class Derivatives:
         vault: Vault,
         *,
         finished: Callable[[Derivative], None] | None = None,
+        trusted: Callable[[Derivative], bool] | None = None,
         memory_bytes: int = MEMORY_BYTES,
         deadline_s: float = DEADLINE_S,
     ) -> None:
         self.finished = finished
+        self._trusted = trusted or (lambda _: True)  # a file whose making nobody logged does not count
         self._vault = vault
         self._shelf = Shelf(directory)
         self._memory_bytes = memory_bytes
@@ -133,10 +135,16 @@ class Derivatives:
         return found
 
     def open(self, clip: Clip) -> FileAccess:
-        """Open the clip's finished derivative; raises DerivativeMissingError."""
+        """Open the clip's finished derivative; raises DerivativeMissingError, FixityMismatchError.
+
+        A file with other bytes than were derived is removed, so that the next request makes it again.
+        """
         found = self.describe(clip)
         try:
-            return FileAccess(self._shelf.path(clip.id, found.recipe))
+            return FileAccess(self._shelf.path(clip.id, found.recipe), found.output)
+        except FixityMismatchError:
+            self._shelf.discard(clip.id, found.recipe)
+            raise
         except FileNotFoundError as err:
             raise DerivativeMissingError(f"the derivative of clip {clip.id} was removed") from err
 
@@ -154,7 +162,7 @@ class Derivatives:
     def _find(self, clip: Clip) -> Derivative | None:
         for recipe in RECIPES.get(plan_playback(clip.facts).kind, ()):
             found = self._shelf.find(clip.id, f"{recipe}-{RECIPE_VERSION}")
-            if found is not None:
+            if found is not None and self._trusted(found):
                 return found
         return None
 
@@ -214,7 +222,7 @@ class Derivatives:
             if "failure" in answer:
                 raise DerivativeError(str(answer["text"]), key=str(answer["failure"]))
             made = _made(task, name, answer)
-            _check_playable(part)
+            _check_playable(part, made.output)
             if self.finished is not None:
                 self.finished(made)
             self._shelf.place(part, made)
@@ -275,8 +283,8 @@ def _output_limit(clip: Clip, directory: Path) -> int:
     return min(room, 2 * clip.size + int(seconds * BYTES_A_SECOND_MAX) + (64 << 20))
 
 
-def _check_playable(part: Path) -> None:
-    source = FileAccess(part)
+def _check_playable(part: Path, output: Digest) -> None:
+    source = FileAccess(part, output)
     try:
         VirtualMedia.open(source, identity=part.name)
     except UnsupportedMediaError as err:

@@ -8,6 +8,7 @@ A derivative counts only when its .json is there and fits it; anything else is m
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import uuid
@@ -15,11 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vault import durable
-from vault.model import Digest
+from vault.errors import FixityMismatchError
+from vault.model import CHUNK_BYTES, Digest
+from vault.store import ChunkCache, chunk_hash
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+HOT_CHUNKS = 8  # a viewer reads a few megabytes ahead
 _TOKEN = uuid.uuid4().hex[:8]  # tells our part files from those of a dead process that had our number
 
 
@@ -77,15 +81,44 @@ class Derivative:
 
 
 class FileAccess:
-    """A file as bytes by position. Thread-safe; keeps its file open, so a removed name does not disturb a viewer."""
+    """A finished derivative as bytes by position, each chunk as it was when the whole file had its logged digest.
 
-    def __init__(self, path: Path) -> None:
+    Opening reads the file once. Thread-safe; keeps its file open, so a removed name does not disturb a viewer. Raises
+    FixityMismatchError when the file is not, or is no longer, what was derived.
+    """
+
+    def __init__(self, path: Path, output: Digest) -> None:
+        self._path = path
+        self._cache = ChunkCache(HOT_CHUNKS)
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.size = os.fstat(self._fd).st_size
+        self._chunks: list[bytes] = []
+        whole = hashlib.sha256()
+        self.size = 0
+        while chunk := os.pread(self._fd, CHUNK_BYTES, self.size):
+            whole.update(chunk)
+            self._chunks.append(chunk_hash(chunk))
+            self.size += len(chunk)
+        if whole.digest() != output.value:
+            self.close()
+            raise FixityMismatchError(f"the playable copy {path.name} is not the one that was logged")
 
     def read(self, offset: int, length: int) -> bytes:
         """Return the bytes [offset, offset + length), shorter only at the end of the file."""
-        return os.pread(self._fd, length, offset)
+        end = min(offset + length, self.size)
+        if offset >= end:
+            return b""
+        first = offset // CHUNK_BYTES
+        span = b"".join(self._chunk(number) for number in range(first, -(-end // CHUNK_BYTES)))
+        return span[offset - first * CHUNK_BYTES : end - first * CHUNK_BYTES]
+
+    def _chunk(self, number: int) -> bytes:
+        chunk = self._cache.get((self._path, number))
+        if chunk is None:
+            chunk = os.pread(self._fd, CHUNK_BYTES, number * CHUNK_BYTES)
+            if chunk_hash(chunk) != self._chunks[number]:
+                raise FixityMismatchError(f"the playable copy {self._path.name} was changed while it was open")
+            self._cache.put((self._path, number), chunk)
+        return chunk
 
     def close(self) -> None:
         """Release the file."""
@@ -134,6 +167,12 @@ class Shelf:
         path = self.path(made.clip, made.recipe)
         part.replace(path)
         durable.replace_recreatable(path.with_suffix(".json"), made.encode())
+
+    def discard(self, clip: Digest, recipe: str) -> None:
+        """Forget a derivative that is not what it should be; it is made again when somebody asks."""
+        path = self.path(clip, recipe)
+        path.with_suffix(".json").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Remove the part files of processes that are no more."""

@@ -35,6 +35,8 @@ ADD_VIEW = insert(schema.view).on_conflict_do_nothing()
 ADD_CASE_RECORD = insert(schema.case_record).on_conflict_do_nothing()
 ADD_CLIP_LINK = insert(schema.clip_link).on_conflict_do_nothing()
 
+ADD_DERIVATIVE = insert(schema.derivative).on_conflict_do_nothing()
+
 
 def project(connection: Connection, index: int, entry: LogEntry, private: Mapping[str, object]) -> None:
     """Bring one entry into the tables."""
@@ -174,6 +176,12 @@ def _clip_viewed(connection: Connection, index: int, entry: LogEntry, private: P
     )
 
 
+def _clip_derived(connection: Connection, index: int, entry: LogEntry, _private: Private) -> None:
+    fields = entry.statement.fields
+    row = {"position": index, **{name: fields[name] for name in ("clip", "recipe", "output")}}
+    connection.execute(ADD_DERIVATIVE, row)
+
+
 def _case_opened(connection: Connection, index: int, entry: LogEntry, private: Private) -> None:
     connection.execute(
         ADD_CASE_RECORD,
@@ -219,6 +227,7 @@ PROJECTIONS: dict[str, Callable[[Connection, int, LogEntry, Private], None]] = {
     "clip.acquired": _clip_acquired,
     "acquisition.failed": _acquisition_failed,
     "clip.viewed": _clip_viewed,
+    "clip.derived": _clip_derived,
     "case.opened": _case_opened,
     "clip.linked": _clip_linked,
     "clip.unlinked": _clip_unlinked,

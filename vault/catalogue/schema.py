@@ -120,3 +120,11 @@ view = Table(
     Column("purpose", Text, nullable=False),
     Column("opened_ms", BigInteger, nullable=False),
 )
+derivative = Table(
+    "derivative",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("clip", Text, nullable=False, index=True),
+    Column("recipe", Text, nullable=False),
+    Column("output", Text, nullable=False),
+)

@@ -197,6 +197,15 @@ class Catalogue:
         query = select(table).where(table.c.clip == str(clip)).order_by(table.c.position)
         return [_acquisition(row) for row in self._rows(query)]
 
+    def derived_at(self, clip: Digest, recipe: str, output: Digest) -> int | None:
+        """Return the log index at which this derivative of a clip was logged, None when it never was."""
+        table = schema.derivative
+        query = select(table.c.position).where(
+            table.c.clip == str(clip), table.c.recipe == recipe, table.c.output == str(output)
+        )
+        rows = self._rows(query.order_by(table.c.position).limit(1))
+        return int(rows[0].position) if rows else None
+
     # --- docking ---------------------------------------------------------------------------------------------------
 
     def devices(self) -> list[Device]:

@@ -73,6 +73,15 @@ def upgrade() -> None:
     )
     op.create_index("clip_link_by_case", "clip_link", ["case_id"], unique=False)
     op.create_table(
+        "derivative",
+        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("clip", sa.Text(), nullable=False),
+        sa.Column("recipe", sa.Text(), nullable=False),
+        sa.Column("output", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("position"),
+    )
+    op.create_index(op.f("ix_derivative_clip"), "derivative", ["clip"], unique=False)
+    op.create_table(
         "device",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("driver", sa.Text(), nullable=False),

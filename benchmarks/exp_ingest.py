@@ -115,7 +115,11 @@ def _contenders(scratch: Path, card: Path, files: list[Path], before: Callable[[
         shell("cp + sync", copy, sync, note="no digest at all"),
         shell("openssl dgst + cp + sync", openssl, copy, sync),
         shell("sha256sum + cp + sync", sha256sum, copy, sync),
-        ours("liuhen: read and durable", "copy", "one read, SHA-256 and chunk list, every byte durable; large files also read back behind the copy"),
+        ours(
+            "liuhen: read and durable",
+            "copy",
+            "one read, SHA-256 and chunk list, every byte durable; large files also read back behind the copy",
+        ),
         ours(
             "liuhen: sealed",
             "seal",

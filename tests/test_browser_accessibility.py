@@ -79,7 +79,7 @@ def test_axe_finds_nothing(vault: Vault, browser: Browser, signed: tuple[str, An
     for name, path in pages(vault).items():
         context = browser.new_context(
             storage_state=None if name == "signed out" else state,
-            viewport=VIEWPORT,  # type: ignore[arg-type]
+            viewport=VIEWPORT,
             locale=locale,
             color_scheme=scheme,
         )

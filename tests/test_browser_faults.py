@@ -56,7 +56,7 @@ def clip(vault: Vault, movie: bytes) -> Digest:
 @pytest.fixture
 def page(vault: Vault, clip: Digest, browser: Browser) -> Iterator[Page]:
     with serving(vault) as link:
-        context = browser.new_context(viewport=VIEWPORT, locale="en-GB")  # type: ignore[arg-type]
+        context = browser.new_context(viewport=VIEWPORT, locale="en-GB")
         opened = context.new_page()
         opened.goto(link)
         yield opened

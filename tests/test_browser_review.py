@@ -79,9 +79,9 @@ def photograph(path: Path) -> None:
     frame = av.VideoFrame.from_ndarray(footage._city(640, 360)[40], format="yuv420p").reformat(format="yuvj420p")
     with av.open(str(path), "w", format="mjpeg") as out:
         stream = out.add_stream("mjpeg")
-        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuvj420p"  # type: ignore[attr-defined]
-        out.mux(stream.encode(frame))  # type: ignore[attr-defined]
-        out.mux(stream.encode(None))  # type: ignore[attr-defined]
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuvj420p"
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def state(browser: Browser, link: str) -> Any:
 
 @pytest.fixture
 def page(browser: Browser, state: Any) -> Iterator[Page]:
-    context = browser.new_context(storage_state=state, viewport=VIEWPORT, locale="en-GB")  # type: ignore[arg-type]
+    context = browser.new_context(storage_state=state, viewport=VIEWPORT, locale="en-GB")
     opened = context.new_page()
     yield opened
     context.close()

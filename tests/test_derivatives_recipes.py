@@ -144,7 +144,7 @@ def test_a_proxy_has_a_key_picture_every_two_seconds(tmp_path: Path) -> None:
 def test_an_upright_recording_stays_upright(tmp_path: Path) -> None:
     original = footage.rotated(tmp_path / "original").read_bytes()
     for recipe in ("remux", "proxy"):
-        _, made = make(original, "mov", recipe, tmp_path / "made.mp4")  # type: ignore[arg-type]
+        _, made = make(original, "mov", recipe, tmp_path / "made.mp4")
         with av.open(io.BytesIO(original)) as one, av.open(io.BytesIO(made)) as two:
             assert next(one.decode(video=0)).rotation == next(two.decode(video=0)).rotation != 0
 

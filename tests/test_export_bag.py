@@ -54,7 +54,7 @@ def exports(scene: Scene, number: int = 1) -> list[int]:
 def write(scene: Scene, out: Path, **options: object) -> Export:
     with Vault.open(scene.root) as vault:
         actor = vault.actor("li", role="supervisor", name="李四")
-        return export(vault, scene.clips, scene.case, out, actor=actor, purpose="移送", **options)  # type: ignore[arg-type]
+        return export(vault, scene.clips, scene.case, out, actor=actor, purpose="移送", **options)
 
 
 # --- the bag ---------------------------------------------------------------------------------------------------------------

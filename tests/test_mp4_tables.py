@@ -17,7 +17,7 @@ from transcode.virtual.samples import expand
 
 def video(count: int = 10, **changes: object) -> Fake:
     given = {"sizes": [20 + number for number in range(count)], "durations": [40] * count, "sync": [0, 5]} | changes
-    return Fake(kind="video", **given)  # type: ignore[arg-type]
+    return Fake(kind="video", **given)
 
 
 def read_back(data: bytes, number: int = 0) -> list[bytes]:

@@ -19,12 +19,12 @@ def layout_of(*tracks: Fake) -> Layout:
 
 def picture(count: int, *, gop: int = 50, **changes: object) -> Fake:
     given = {"sizes": [40] * count, "durations": [40] * count, "sync": list(range(0, count, gop))} | changes
-    return Fake(kind="video", **given)  # type: ignore[arg-type]
+    return Fake(kind="video", **given)
 
 
 def sound(count: int, **changes: object) -> Fake:
     given = {"sizes": [9] * count, "durations": [FRAME] * count, "timescale": 48000} | changes
-    return Fake(kind="audio", **given)  # type: ignore[arg-type]
+    return Fake(kind="audio", **given)
 
 
 def lanes_by_kind(layout: Layout) -> dict[str, int]:

@@ -68,7 +68,7 @@ def test_a_long_track_is_thinned_but_counted():
     )
     found = summary(parse_nmea(text), "nmea")
     assert found["count"] == 1234
-    assert len(found["track"]) <= TRACK_POINTS_MAX  # type: ignore[arg-type]
+    assert len(found["track"]) <= TRACK_POINTS_MAX
 
 
 @given(st.text(alphabet="$GPNRMCA,.0123456789*EWSV\r\n-e/", max_size=300))

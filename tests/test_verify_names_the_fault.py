@@ -423,7 +423,7 @@ def test_a_report_says_everything_as_json(scene: Scene) -> None:
     assert set(document) == {
         "target", "holds", "exit", "origin", "vkey", "fingerprint", "size", "root", "trust", "steps", "faults", "findings", "answers",
     }  # fmt: skip
-    (fault, *_) = document["faults"]  # type: ignore[misc]
+    (fault, *_) = document["faults"]
     assert set(fault) == {"code", "object", "message", "remedy"}
     text = str(document["trust"])
     assert "tamper-proof" not in text

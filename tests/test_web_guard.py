@@ -96,7 +96,7 @@ def test_every_route_but_the_few_needs_a_session(vault: Vault) -> None:
 
 def test_every_answer_carries_the_security_headers(vault: Vault) -> None:
     browser = signed_in(vault)
-    version = browser.app.state.desk.static_version  # type: ignore[attr-defined]
+    version = browser.app.state.desk.static_version
     for path in (
         "/clips",
         "/cases",
@@ -162,12 +162,12 @@ def test_malformed_requests_are_named_without_a_stack(vault: Vault) -> None:
 
 def test_a_bug_shows_no_stack_and_keeps_the_headers(vault: Vault) -> None:
     browser = signed_in(vault)
-    browser._transport.raise_server_exceptions = False  # type: ignore[attr-defined] # as a real server answers
+    browser._transport.raise_server_exceptions = False
 
     def broken() -> None:
         raise RuntimeError("secret detail")
 
-    browser.app.add_api_route("/broken", broken)  # type: ignore[attr-defined]
+    browser.app.add_api_route("/broken", broken)
     answer = browser.get("/broken")
     assert answer.status_code == 500
     assert "secret detail" not in answer.text

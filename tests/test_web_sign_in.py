@@ -36,15 +36,15 @@ def test_a_link_signs_in_once(vault: Vault) -> None:
 
 def test_the_cookie_is_secure_over_https(vault: Vault) -> None:
     browser = client(vault)
-    browser.base_url = "https://127.0.0.1:8470"  # type: ignore[assignment]
-    token = browser.app.state.desk.sessions.create_link("wang", "auditor", timedelta(minutes=1))  # type: ignore[attr-defined]
+    browser.base_url = "https://127.0.0.1:8470"
+    token = browser.app.state.desk.sessions.create_link("wang", "auditor", timedelta(minutes=1))
     assert "Secure" in browser.get(f"/sign-in?token={token}").headers["set-cookie"]
 
 
 def test_an_expired_or_invented_link_is_refused_with_the_remedy(vault: Vault) -> None:
     clock = Clock()
     browser = client(vault, clock)
-    token = browser.app.state.desk.sessions.create_link("wang", "auditor", timedelta(minutes=15))  # type: ignore[attr-defined]
+    token = browser.app.state.desk.sessions.create_link("wang", "auditor", timedelta(minutes=15))
     clock.advance(minutes=15)
     for bad in (token, token[:-1], "x", "%00"):
         page = browser.get(f"/sign-in?token={bad}", headers={"Accept": "text/html"})
@@ -80,7 +80,7 @@ def test_two_racing_uses_of_a_link_give_one_session(vault: Vault) -> None:
 def test_the_database_holds_no_secret(vault: Vault) -> None:
     """Only digests are stored: whoever reads catalogue.db cannot sign in with it."""
     browser = client(vault)
-    token = browser.app.state.desk.sessions.create_link("wang", "auditor", timedelta(minutes=1))  # type: ignore[attr-defined]
+    token = browser.app.state.desk.sessions.create_link("wang", "auditor", timedelta(minutes=1))
     browser.get(f"/sign-in?token={token}")
     secret = browser.cookies["liuhen_session"]
     assert len(secret) >= 43

@@ -82,7 +82,7 @@ def test_the_view_of_another_session_is_refused(vault: Vault, clip: Digest) -> N
         for name in BYTES:
             assert other.get(f"/views/{view['view']}/{name}").status_code == 403
         assert other.post(view["export_url"]).status_code == 403
-        assert other.app.state.desk.sessions.refused_views == len(BYTES) + 1  # type: ignore[attr-defined]
+        assert other.app.state.desk.sessions.refused_views == len(BYTES) + 1
     assert wang.get(view["status_url"]).status_code == 200
 
 
@@ -126,7 +126,7 @@ def test_with_the_log_unwritable_nothing_is_served(
 ) -> None:
     """I6: REC-05 log not writable -> nothing served, and the person is told so."""
     browser = signed_in(vault)
-    browser._transport.raise_server_exceptions = False  # type: ignore[attr-defined]
+    browser._transport.raise_server_exceptions = False
     break_it(vault)
     answer = browser.post(f"/clips/{clip.hex}/views")
     assert answer.status_code >= 500
@@ -139,7 +139,7 @@ def test_with_the_log_unwritable_nothing_is_served(
 
 def grants(browser: TestClient) -> int:
     """How many views anybody may read under."""
-    with browser.app.state.desk.vault.catalogue.engine.connect() as connection:  # type: ignore[attr-defined]
+    with browser.app.state.desk.vault.catalogue.engine.connect() as connection:
         return int(connection.exec_driver_sql("SELECT count(*) FROM web_view_grant").scalar_one())
 
 

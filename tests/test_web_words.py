@@ -65,7 +65,7 @@ def test_no_word_is_kept_that_nothing_asks_for() -> None:
 @pytest.mark.parametrize("kind", sorted(VOCABULARY))
 def test_every_entry_type_has_words(language: str, kind: str) -> None:
     """REC-07: every entry can be read by a person."""
-    t = translator(language)  # type: ignore[arg-type]
+    t = translator(language)
     fields = {name: ("sha256:" + "ab" * 32 if name == "clip" else 7) for name in VOCABULARY[kind]}
     entry = LogEntry(
         time_ms=0, prev={}, statement=Statement(type=kind, id="x", actor_id="p", actor_role="admin", fields=fields)
@@ -84,7 +84,7 @@ def test_a_type_without_words_shows_as_itself() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_error_has_a_title_and_a_remedy(language: str) -> None:
-    t = translator(language)  # type: ignore[arg-type]
+    t = translator(language)
     kinds = [kind for module in (vault.errors, refusals) for kind in vars(module).values() if isinstance(kind, type)]
     bases = {LiuhenError, VaultError, refusals.PageError, refusals.ApiError}
     before_serving = (vault.errors.VaultMissingError, vault.errors.VaultExistsError, vault.errors.VaultBusyError)

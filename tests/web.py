@@ -129,7 +129,7 @@ def signed_in(vault: Vault, clock: Clock | None = None, *, account: str = "wang"
 
 def sign_in(browser: TestClient, account: str = "wang") -> TestClient:
     """Sign a browser in through a link, as its application would make it."""
-    sessions = browser.app.state.desk.sessions  # type: ignore[attr-defined]
+    sessions = browser.app.state.desk.sessions
     token = sessions.create_link(account, "supervisor", timedelta(minutes=15))
     assert browser.get(f"/sign-in?token={token}").status_code == 303
     return browser
